@@ -1,0 +1,68 @@
+# The libraries that diffq is built on. LibTorch comes from the torch wheel in .venv (or from DIFFQ_TORCH_DIR); it is
+# imported here by hand, since the wheel's own package file is fatal where no CUDA toolkit is installed.
+
+file(GLOB torch_candidates ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+set(DIFFQ_TORCH_DIR "${torch_candidates}" CACHE PATH "The folder of the torch package (holds include/ and lib/)")
+if(NOT EXISTS ${DIFFQ_TORCH_DIR}/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "LibTorch not found in '${DIFFQ_TORCH_DIR}': run scripts/setup.sh, or set DIFFQ_TORCH_DIR")
+endif()
+file(READ ${DIFFQ_TORCH_DIR}/version.py torch_version_text)
+string(REGEX MATCH "__version__ = '([^']+)'" _ "${torch_version_text}")
+set(torch_version ${CMAKE_MATCH_1})
+
+set(diffq_with_cuda OFF)
+if(DIFFQ_CUDA AND EXISTS ${DIFFQ_TORCH_DIR}/lib/libtorch_cuda.so)
+  include(CheckLanguage)
+  if(NOT CMAKE_CUDA_COMPILER AND EXISTS /usr/local/cuda/bin/nvcc)
+    set(CMAKE_CUDA_COMPILER /usr/local/cuda/bin/nvcc)
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "GPU generations to compile for")
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(CMAKE_CUDA_STANDARD 17)
+    file(GLOB wheel_nccl ${DIFFQ_TORCH_DIR}/../nvidia/nccl)
+    find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${wheel_nccl}/include ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${wheel_nccl}/lib ${CUDAToolkit_LIBRARY_DIR})
+    if(NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
+      set(diffq_with_cuda ON)
+    else()
+      message(STATUS "CUDA toolkit without NCCL: building for the CPU alone")
+    endif()
+  endif()
+endif()
+
+add_library(torch INTERFACE)
+target_include_directories(torch SYSTEM INTERFACE ${DIFFQ_TORCH_DIR}/include
+                                                  ${DIFFQ_TORCH_DIR}/include/torch/csrc/api/include)
+target_link_directories(torch INTERFACE ${DIFFQ_TORCH_DIR}/lib)
+target_compile_definitions(torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+find_package(Threads REQUIRED)
+if(diffq_with_cuda)
+  target_compile_definitions(torch INTERFACE DIFFQ_WITH_CUDA USE_C10D_NCCL)
+  target_include_directories(torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
+  # torch_cuda registers itself when loaded, nothing refers to it: keep it against --as-needed.
+  target_link_libraries(torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed CUDA::cudart ${NCCL_LIBRARY})
+endif()
+target_link_libraries(torch INTERFACE -Wl,--no-as-needed torch_cpu -Wl,--as-needed c10 Threads::Threads)
+# What the wheel's libraries need themselves is found through their own run paths, not while linking.
+target_link_options(torch INTERFACE -Wl,--allow-shlib-undefined)
+file(GLOB torch_library_dirs ${DIFFQ_TORCH_DIR}/lib ${DIFFQ_TORCH_DIR}/../nvidia/*/lib)
+list(APPEND CMAKE_BUILD_RPATH ${torch_library_dirs})
+message(STATUS "LibTorch ${torch_version}, CUDA and NCCL: ${diffq_with_cuda}")
+
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(CLI11 2 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+# Not FindHDF5: its compiler wrapper probe picks up MPI builds; the serial library is the one we want.
+pkg_check_modules(HDF5 REQUIRED IMPORTED_TARGET hdf5-serial)
+
+# One precompiled header for all files that need torch/torch.h (27 s a file without it).
+file(WRITE ${CMAKE_BINARY_DIR}/pch_source.cpp "")
+add_library(torch_pch OBJECT ${CMAKE_BINARY_DIR}/pch_source.cpp)
+target_link_libraries(torch_pch PRIVATE torch nlohmann_json::nlohmann_json diffq_flags)
+target_precompile_headers(torch_pch PRIVATE <torch/torch.h> <nlohmann/json.hpp>)

@@ -1,0 +1,35 @@
+#pragma once
+// What the user asked of a data set. Plain values, read and checked by sweeps/.
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace diffq {
+
+/// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set.
+enum class DataName { mnist, idx };
+inline constexpr std::array<std::pair<std::string_view, DataName>, 2> kDataNames{
+    {{"mnist", DataName::mnist}, {"idx", DataName::idx}}};
+
+/// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at a random
+/// place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
+struct AugmentSpec {
+  int64_t shift = 0;
+  int64_t crop = 0;  ///< 0: no cut
+  bool flip = false;
+};
+
+struct DataSpec {
+  DataName name = DataName::mnist;
+  std::string root;           ///< folder; not part of a run's identity
+  int64_t train_samples = 0;  ///< use only the first so many training samples; 0: all that are not held out
+  int64_t valid_samples = 10000;  ///< the last so many training samples are held out for metric_valid
+  int64_t test_samples = 0;       ///< use only the first so many test samples; 0: all
+  AugmentSpec augment;
+  int workers = 1;  ///< loader threads a rank; not part of a run's identity
+};
+
+}  // namespace diffq

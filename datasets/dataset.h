@@ -1,0 +1,68 @@
+#pragma once
+// Samples by index: what every data set looks like to the loader. Reading is thread-safe; a sample's augmentation is a
+// function of (seed, epoch, sample) alone, so that order, ranks and workers change nothing.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "datasets/data_spec.h"
+
+namespace diffq {
+
+/// input: float32 [samples, channels, height, width]; target: int64 [samples].
+struct Batch {
+  at::Tensor input;
+  at::Tensor target;
+};
+
+/// Names the random choices of one epoch; absent in evaluation.
+struct AugmentKey {
+  uint64_t seed = 0;
+  int64_t epoch = 0;
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual int64_t size() const = 0;
+  /// The samples of these indices, in this order; augmented when a key is given. Thread-safe.
+  /// Throws std::runtime_error that names the file and sample when one can't be read.
+  virtual Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const = 0;
+};
+
+/// What a model needs to know of its input (after cropping).
+struct ImageShape {
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t classes = 0;
+};
+
+struct DataSplits {
+  ImageShape shape;
+  std::shared_ptr<const Dataset> train;
+  std::shared_ptr<const Dataset> valid;  ///< held out of the training set: what choices are made on
+  std::shared_ptr<const Dataset> test;   ///< reported, never used to choose
+};
+
+/// Sizes without reading all data: headers only.
+struct DataSummary {
+  ImageShape shape;
+  int64_t train = 0, valid = 0, test = 0;
+};
+
+/// Checks that all files are there, whole and of the right kind, reading their headers (and, of compressed files, the
+/// length). Throws std::invalid_argument "FILE: what is wrong; what would be right".
+DataSummary check_data(const DataSpec& spec);
+/// Reads the data. Errors as check_data.
+DataSplits open_data(const DataSpec& spec);
+/// Identifies the content: names and sizes of all files used, sums of small ones and of the first and last 64 KiB of
+/// large ones; 16 hex digits. Paths are not part of it. Errors as check_data.
+std::string fingerprint(const DataSpec& spec);
+
+}  // namespace diffq

@@ -1,0 +1,64 @@
+#pragma once
+// What the user asked of a method: how the weights of a run are quantised. Plain values, read and checked by sweeps/.
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace diffq {
+
+enum class Method { fp32, ptq, qat, lsq, diffq };
+inline constexpr std::array<std::pair<std::string_view, Method>, 5> kMethodNames{
+    {{"fp32", Method::fp32}, {"ptq", Method::ptq}, {"qat", Method::qat}, {"lsq", Method::lsq}, {"diffq", Method::diffq}}};
+
+/// Distribution of the pseudo quantization noise: N(0,1)/2 or U(-1/2, 1/2).
+enum class NoiseKind { gaussian, uniform };
+inline constexpr std::array<std::pair<std::string_view, NoiseKind>, 2> kNoiseKindNames{
+    {{"gaussian", NoiseKind::gaussian}, {"uniform", NoiseKind::uniform}}};
+
+/// What the logit interpolates between its two ends: the bits, or (log-linearly) the scale 1/(2^b - 1).
+enum class Parametrisation { bits, noise };
+inline constexpr std::array<std::pair<std::string_view, Parametrisation>, 2> kParametrisationNames{
+    {{"bits", Parametrisation::bits}, {"noise", Parametrisation::noise}}};
+
+/// Whether the ranks of a group draw the same noise or each its own.
+enum class RankNoise { independent, shared };
+inline constexpr std::array<std::pair<std::string_view, RankNoise>, 2> kRankNoiseNames{
+    {{"independent", RankNoise::independent}, {"shared", RankNoise::shared}}};
+
+/// How PTQ picks the range of a tensor: its extremes, or the clip with the least squared error.
+enum class Clip { minmax, mse };
+inline constexpr std::array<std::pair<std::string_view, Clip>, 2> kClipNames{
+    {{"minmax", Clip::minmax}, {"mse", Clip::mse}}};
+
+/// Shared by all methods of a benchmark.
+struct QuantSpec {
+  double min_size_mb = 0.01;         ///< tensors of at most floor(min_size_mb * 2^20 / 4) entries are kept
+  std::vector<std::string> exclude;  ///< globs on "module.name" or "name" of tensors to keep
+  bool float16 = false;              ///< kept tensors are stored (and evaluated) as fp16
+};
+
+/// One method with its own settings; which fields count depends on `method`.
+struct MethodSpec {
+  Method method = Method::fp32;
+  int bits = 0;              ///< ptq, qat: 1-15; lsq: 2-15
+  Clip clip = Clip::minmax;  ///< ptq
+  std::string start;         ///< "" (random weights), "fp32" (the finished fp32 run of the same seed) or a safetensors file
+  std::optional<double> scale_lr;  ///< lsq: learning rate of the scales; the weights' rate when absent
+
+  // diffq
+  double lambda = 0;  ///< loss per MB (2^20 bytes)
+  int64_t group_size = 8;  ///< entries a group; 0: one group a tensor
+  NoiseKind noise = NoiseKind::gaussian;
+  Parametrisation parametrisation = Parametrisation::bits;
+  double min_bits = 2;
+  double init_bits = 8;
+  double max_bits = 15;
+  double bits_lr = 1e-3;
+  RankNoise rank_noise = RankNoise::independent;
+};
+
+}  // namespace diffq

@@ -1,0 +1,30 @@
+#pragma once
+// The HDF5 files: result.h5 of one run and results.h5 of a sweep, the same layout (docs: README "Results"). Files are
+// written under a temporary name, synced and renamed, so that a reader or a kill never sees half of one.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "results/records.h"
+
+namespace diffq {
+
+inline constexpr int kSchemaVersion = 1;
+
+struct ResultFile {
+  std::string sweep;
+  std::string program_version, git_commit;
+  std::vector<RunRow> runs;
+  std::vector<EpochRow> epochs;
+  std::vector<LayerRow> layers;
+  std::vector<EnvironmentRow> environment;
+};
+
+/// Replaces `path` by a file with these tables. Throws std::runtime_error naming the path. Safe to call from several
+/// threads (the serial HDF5 library is not: calls take turns).
+void write_results(const std::filesystem::path& path, const ResultFile& content);
+/// Reads a file of the same schema. Throws std::runtime_error naming the path and what is missing or damaged.
+ResultFile read_results(const std::filesystem::path& path);
+
+}  // namespace diffq

@@ -1,0 +1,76 @@
+#pragma once
+// One run as understood: everything that decides its result. Plain values, read and checked by sweeps/.
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "datasets/data_spec.h"
+#include "quant/method_spec.h"
+
+namespace diffq {
+
+enum class ModelName { small_cnn, resnet20 };
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 2> kModelNames{
+    {{"small_cnn", ModelName::small_cnn}, {"resnet20", ModelName::resnet20}}};
+
+struct ModelSpec {
+  ModelName name = ModelName::small_cnn;
+  bool batchnorm = true;  ///< small_cnn: with batch normalisation
+};
+
+enum class OptimizerName { sgd, adam, adamw };
+inline constexpr std::array<std::pair<std::string_view, OptimizerName>, 3> kOptimizerNames{
+    {{"sgd", OptimizerName::sgd}, {"adam", OptimizerName::adam}, {"adamw", OptimizerName::adamw}}};
+
+struct OptimizerSpec {
+  OptimizerName name = OptimizerName::sgd;
+  double lr = 0.1;
+  double weight_decay = 0;
+  double momentum = 0.9;  ///< sgd
+  bool nesterov = false;  ///< sgd
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< adam, adamw
+};
+
+enum class ScheduleName { constant, step, cosine };
+inline constexpr std::array<std::pair<std::string_view, ScheduleName>, 3> kScheduleNames{
+    {{"constant", ScheduleName::constant}, {"step", ScheduleName::step}, {"cosine", ScheduleName::cosine}}};
+
+struct ScheduleSpec {
+  ScheduleName name = ScheduleName::constant;
+  double warmup_epochs = 0;    ///< linear from 0
+  int64_t every_epochs = 60;   ///< step
+  double factor = 0.2;         ///< step
+};
+
+enum class Precision { fp32 };
+inline constexpr std::array<std::pair<std::string_view, Precision>, 1> kPrecisionNames{{{"fp32", Precision::fp32}}};
+
+struct TrainSpec {
+  int64_t epochs = 1;
+  int64_t batch_size = 128;  ///< the whole group's, an optimiser step
+  int64_t accumulate_steps = 1;
+  OptimizerSpec optimizer;
+  ScheduleSpec schedule;
+  double max_grad_norm = 0;  ///< norm that the weights' gradients are clipped to; 0: no clipping
+  int64_t max_skipped_steps = 10;  ///< so many non-finite steps in a row end the run
+  Precision precision = Precision::fp32;
+};
+
+struct EvalSpec {
+  int64_t batch_size = 500;  ///< a rank; changes no result beyond rounding
+};
+
+struct RunSpec {
+  DataSpec data;
+  ModelSpec model;
+  TrainSpec train;
+  EvalSpec eval;
+  QuantSpec quant;
+  MethodSpec method;
+  uint64_t seed = 1;
+};
+
+}  // namespace diffq
