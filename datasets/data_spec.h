@@ -14,8 +14,8 @@ enum class DataName { mnist, idx };
 inline constexpr std::array<std::pair<std::string_view, DataName>, 2> kDataNames{
     {{"mnist", DataName::mnist}, {"idx", DataName::idx}}};
 
-/// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at a random
-/// place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
+/// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
+/// a random place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
 struct AugmentSpec {
   int64_t shift = 0;
   int64_t crop = 0;  ///< 0: no cut

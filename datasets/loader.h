@@ -1,6 +1,6 @@
 #pragma once
-// Prefetches batches on worker threads and hands them out in order. An error while reading a batch is thrown by the
-// next() that would have returned it.
+// Prefetches batches on worker threads and hands them out in order. An error while reading a batch is thrown
+// by the next() that would have returned it.
 
 #include <cstdint>
 #include <memory>
@@ -15,8 +15,8 @@ class Loader {
  public:
   /// `batches[i]`: the samples of the i-th batch that next() returns. `data` must outlive the loader. At most
   /// `prefetch` batches are held ready. workers >= 1.
-  Loader(const Dataset& data, std::vector<std::vector<int64_t>> batches, std::optional<AugmentKey> augment, int workers,
-         int prefetch = 4);
+  Loader(const Dataset& data, std::vector<std::vector<int64_t>> batches, std::optional<AugmentKey> augment,
+         int workers, int prefetch = 4);
   ~Loader();  ///< stops the workers at their next batch
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -30,10 +30,11 @@ class Loader {
   std::unique_ptr<State> state_;
 };
 
-/// The batches of rank `rank` in training epoch `epoch`: `accumulate` micro-batches a step, in order of steps, from step
-/// `first_step` on. batch_size is the whole group's and is divisible by size * accumulate.
-std::vector<std::vector<int64_t>> training_batches(int64_t count, int64_t batch_size, int64_t accumulate, uint64_t seed,
-                                                   int64_t epoch, int rank, int size, int64_t first_step = 0);
+/// The batches of rank `rank` in training epoch `epoch`: `accumulate` micro-batches a step, in order of
+/// steps, from step `first_step` on. batch_size is the whole group's and is divisible by size * accumulate.
+std::vector<std::vector<int64_t>> training_batches(int64_t count, int64_t batch_size, int64_t accumulate,
+                                                   uint64_t seed, int64_t epoch, int rank, int size,
+                                                   int64_t first_step = 0);
 /// The batches of this rank that together with the other ranks' see each sample exactly once.
 std::vector<std::vector<int64_t>> evaluation_batches(int64_t count, int64_t batch_size, int rank, int size);
 

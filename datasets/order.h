@@ -13,8 +13,8 @@ std::vector<int64_t> epoch_order(int64_t count, uint64_t seed, int64_t epoch);
 /// Full batches in an epoch; the last partial one is dropped in training.
 inline int64_t steps_per_epoch(int64_t count, int64_t batch_size) { return count / batch_size; }
 
-/// Entries [begin, end) of rank `rank` out of `size` ranks, when each sample is to be seen exactly once: lengths differ
-/// by at most one.
+/// Entries [begin, end) of rank `rank` out of `size` ranks, when each sample is to be seen exactly once:
+/// lengths differ by at most one.
 struct Slice {
   int64_t begin = 0, end = 0;
 };

@@ -1,0 +1,14 @@
+#pragma once
+// Sums that tell whether files are still the same, without reading large ones whole.
+
+#include <span>
+#include <string>
+
+namespace diffq {
+
+/// 16 hex digits over the names (without folders), sizes and XXH3 sums of the files in this order: of whole
+/// files up to 1 MiB, of the first and last 64 KiB of larger ones. Throws std::invalid_argument "FILE: …"
+/// when one can't be read.
+std::string fingerprint_files(std::span<const std::string> paths);
+
+}  // namespace diffq

