@@ -1,6 +1,7 @@
 #pragma once
-// The ranks that train one run together, seen from one of them. Implemented by MPI and NCCL in launcher/, and by threads
-// in tests/support. Every call is collective: all ranks of the group make the same calls in the same order.
+// The ranks that train one run together, seen from one of them. Implemented by MPI and NCCL in launcher/, and
+// by threads in tests/support. Every call is collective: all ranks of the group make the same calls in the
+// same order.
 
 #include <ATen/core/Tensor.h>
 
@@ -21,8 +22,8 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// Starts summing `bucket` (float32, contiguous) over the group in place and returns at once. The memory must stay
-  /// untouched until wait().
+  /// Starts summing `bucket` (float32, contiguous) over the group in place and returns at once. The memory
+  /// must stay untouched until wait().
   virtual void start_sum(const at::Tensor& bucket) = 0;
   /// Returns when all started sums are complete.
   virtual void wait() = 0;
@@ -31,8 +32,8 @@ class Communicator {
   virtual void broadcast(const at::Tensor& tensor) = 0;
   /// Sums over the group, in place, in double: counts and metric sums.
   virtual void sum(std::span<double> values) = 0;
-  /// Ends a phase that may have failed on some ranks: `failure` is this rank's reason, or empty. Throws RunFailure with the
-  /// reason of the lowest failing rank on every rank if there is one.
+  /// Ends a phase that may have failed on some ranks: `failure` is this rank's reason, or empty. Throws
+  /// RunFailure with the reason of the lowest failing rank on every rank if there is one.
   void agree(const std::string& failure);
 
  protected:

@@ -29,8 +29,8 @@ struct OptimizerSpec {
   OptimizerName name = OptimizerName::sgd;
   double lr = 0.1;
   double weight_decay = 0;
-  double momentum = 0.9;  ///< sgd
-  bool nesterov = false;  ///< sgd
+  double momentum = 0.9;                              ///< sgd
+  bool nesterov = false;                              ///< sgd
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< adam, adamw
 };
 
@@ -40,13 +40,14 @@ inline constexpr std::array<std::pair<std::string_view, ScheduleName>, 3> kSched
 
 struct ScheduleSpec {
   ScheduleName name = ScheduleName::constant;
-  double warmup_epochs = 0;    ///< linear from 0
-  int64_t every_epochs = 60;   ///< step
-  double factor = 0.2;         ///< step
+  double warmup_epochs = 0;   ///< linear from 0
+  int64_t every_epochs = 60;  ///< step
+  double factor = 0.2;        ///< step
 };
 
 enum class Precision { fp32 };
-inline constexpr std::array<std::pair<std::string_view, Precision>, 1> kPrecisionNames{{{"fp32", Precision::fp32}}};
+inline constexpr std::array<std::pair<std::string_view, Precision>, 1> kPrecisionNames{
+    {{"fp32", Precision::fp32}}};
 
 struct TrainSpec {
   int64_t epochs = 1;
@@ -54,7 +55,7 @@ struct TrainSpec {
   int64_t accumulate_steps = 1;
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
-  double max_grad_norm = 0;  ///< norm that the weights' gradients are clipped to; 0: no clipping
+  double max_grad_norm = 0;        ///< norm that the weights' gradients are clipped to; 0: no clipping
   int64_t max_skipped_steps = 10;  ///< so many non-finite steps in a row end the run
   Precision precision = Precision::fp32;
 };

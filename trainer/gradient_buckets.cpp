@@ -1,0 +1,149 @@
+#include "trainer/gradient_buckets.h"
+
+#include <torch/torch.h>
+
+#include <exception>
+
+namespace diffq {
+
+// Fires when torch has written a parameter's complete gradient into our view.
+class GradientBuckets::Hook : public torch::autograd::FunctionPostHook {
+ public:
+  Hook(std::weak_ptr<GradientBuckets*> buckets, size_t entry) : buckets_(std::move(buckets)), entry_(entry) {}
+  torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
+                                            const torch::autograd::variable_list&) override {
+    if (const auto buckets = buckets_.lock()) (*buckets)->ready(entry_);
+    return outputs;
+  }
+
+ private:
+  std::weak_ptr<GradientBuckets*> buckets_;
+  size_t entry_;
+};
+
+GradientBuckets::GradientBuckets(ParameterStore& store, Quantizer& quantizer, Communicator& communicator)
+    : store_(store),
+      quantizer_(quantizer),
+      communicator_(communicator),
+      self_(std::make_shared<GradientBuckets*>(this)),
+      bucket_of_(store.entries().size()),
+      missing_(store.buckets().size()),
+      fired_count_(store.entries().size()),
+      old_buffers_(at::zeros_like(store.buffer_tail())) {
+  for (size_t b = 0; b < store.buckets().size(); ++b) {
+    for (const size_t entry : store.buckets()[b].entries) bucket_of_[entry] = b;
+  }
+  for (size_t i = 0; i < store.entries().size(); ++i) {
+    auto node = torch::autograd::impl::grad_accumulator(store.entries()[i].parameter);
+    hooks_.push_back(node->add_post_hook(std::make_unique<Hook>(self_, i)));
+    accumulators_.push_back(std::move(node));
+  }
+}
+
+GradientBuckets::~GradientBuckets() {
+  for (size_t i = 0; i < hooks_.size(); ++i) accumulators_[i]->del_post_hook(hooks_[i]);
+}
+
+void GradientBuckets::begin() {
+  torch::NoGradGuard no_grad;
+  store_.gradient().zero_();
+  int64_t offset = 0;
+  for (const auto& buffer : store_.buffers()) {
+    old_buffers_.narrow(0, offset, buffer.tensor.numel()).copy_(buffer.tensor.reshape({-1}));
+    offset += buffer.tensor.numel();
+  }
+  for (size_t b = 0; b < missing_.size(); ++b)
+    missing_[b] = static_cast<int64_t>(store_.buckets()[b].entries.size());
+  std::fill(fired_count_.begin(), fired_count_.end(), 0);
+  next_bucket_ = 0;
+  armed_ = false;
+}
+
+void GradientBuckets::arm() { armed_ = true; }
+
+void GradientBuckets::ready(size_t entry) {
+  if (!armed_) return;
+  torch::NoGradGuard no_grad;
+  if (fired_count_[entry]++ > 0) return;
+  --missing_[bucket_of_[entry]];
+  // A full bucket waits for its predecessors; the last one waits for finish().
+  while (next_bucket_ + 1 < store_.buckets().size() && missing_[next_bucket_] == 0) start_next();
+}
+
+void GradientBuckets::pull_back(const Bucket& bucket) {
+  std::vector<size_t> tensors;
+  for (const size_t entry : bucket.entries) {
+    if (store_.entries()[entry].quantized) tensors.push_back(store_.entries()[entry].quantizer_index);
+  }
+  quantizer_.pull_back(tensors);
+}
+
+void GradientBuckets::start_next() {
+  const Bucket& bucket = store_.buckets()[next_bucket_];
+  pull_back(bucket);
+  ++next_bucket_;
+  communicator_.start_sum(store_.gradient().slice(0, bucket.begin, bucket.end));
+}
+
+void GradientBuckets::finish(const at::Tensor& loss, bool failed) {
+  torch::NoGradGuard no_grad;
+  armed_ = false;
+  std::exception_ptr error;
+  for (; next_bucket_ < store_.buckets().size(); ++next_bucket_) {
+    const Bucket& bucket = store_.buckets()[next_bucket_];
+    const at::Tensor range = store_.gradient().slice(0, bucket.begin, bucket.end);
+    // A parameter whose hook did not fire (unused, dropped layer) keeps the zeros of begin(), or what earlier
+    // micro-batches put there.
+    try {
+      if (!failed) pull_back(bucket);
+    } catch (...) {
+      error = std::current_exception();
+      failed = true;
+    }
+    if (failed) range.zero_();
+    if (next_bucket_ + 1 == store_.buckets().size()) fill_tail(loss, failed);
+    communicator_.start_sum(range);
+  }
+  communicator_.wait();
+  read_tail();
+  if (error) std::rethrow_exception(error);
+}
+
+void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
+  int64_t offset = 0;
+  for (const auto& buffer : store_.buffers()) {
+    store_.buffer_tail().narrow(0, offset, buffer.tensor.numel()).copy_(buffer.tensor.reshape({-1}));
+    offset += buffer.tensor.numel();
+  }
+  // Selected, never multiplied: NaN times 0 is NaN.
+  const at::Tensor finite = at::isfinite(loss);
+  store_.loss_tail().copy_(at::where(finite, loss, at::zeros_like(loss)).reshape({1}));
+  store_.nonfinite_tail().copy_(finite.logical_not().reshape({1}));
+  store_.failed_tail().fill_(failed ? 1.0 : 0.0);
+}
+
+void GradientBuckets::read_tail() {
+  const double ranks = communicator_.size();
+  mean_loss_ = store_.loss_tail().item<float>() / ranks;
+  nonfinite_ranks_ = static_cast<int>(store_.nonfinite_tail().item<float>());
+  failed_ranks_ = static_cast<int>(store_.failed_tail().item<float>());
+  if (communicator_.size() == 1) return;
+  int64_t offset = 0;
+  for (const auto& buffer : store_.buffers()) {
+    const at::Tensor sum = store_.buffer_tail().narrow(0, offset, buffer.tensor.numel());
+    buffer.tensor.copy_((sum / ranks).view_as(buffer.tensor));
+    offset += buffer.tensor.numel();
+  }
+}
+
+void GradientBuckets::restore_buffers() {
+  torch::NoGradGuard no_grad;
+  int64_t offset = 0;
+  for (const auto& buffer : store_.buffers()) {
+    const at::Tensor old = old_buffers_.narrow(0, offset, buffer.tensor.numel());
+    buffer.tensor.copy_(old.view_as(buffer.tensor));
+    offset += buffer.tensor.numel();
+  }
+}
+
+}  // namespace diffq

@@ -1,0 +1,70 @@
+#pragma once
+// Sums the gradients of a step over the group while backward still runs. A hook on each parameter tells when
+// its gradient is complete; a full bucket is pulled back by the quantizer and its sum started. Buckets start
+// strictly in index order on every rank, and the last one always in finish(), so that all ranks issue the
+// same sums whatever happens.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "trainer/communicator.h"
+#include "trainer/parameter_store.h"
+
+namespace torch::autograd {
+struct Node;
+}
+
+namespace diffq {
+
+class GradientBuckets {
+ public:
+  /// Everything is borrowed and must outlive the buckets. Puts a hook on every parameter.
+  GradientBuckets(ParameterStore& store, Quantizer& quantizer, Communicator& communicator);
+  ~GradientBuckets();  ///< takes the hooks off
+  GradientBuckets(const GradientBuckets&) = delete;
+  GradientBuckets& operator=(const GradientBuckets&) = delete;
+
+  /// Starts a step: zero gradients, and a copy of the model's buffers to fall back to.
+  void begin();
+  /// Before backward of the step's last micro-batch: from now on a complete gradient fills its bucket.
+  void arm();
+  /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
+  /// order, waits. `loss`: this rank's mean loss, one number. With `failed`, buckets not yet started are
+  /// summed as zeros, so that no rank waits. Then gradient() holds the sums over ranks, and the model's
+  /// buffers their means. Throws what the quantizer threw, after the sums: the other ranks then see this one
+  /// as failed.
+  void finish(const at::Tensor& loss, bool failed);
+
+  double mean_loss() const { return mean_loss_; }           ///< over the group, after finish
+  int nonfinite_ranks() const { return nonfinite_ranks_; }  ///< ranks whose loss was not finite
+  int failed_ranks() const { return failed_ranks_; }        ///< ranks that finished with `failed`
+  void restore_buffers();  ///< puts the model's buffers back to those of begin()
+  int64_t hook_calls(size_t entry) const { return fired_count_[entry]; }  ///< since begin(), while armed
+
+ private:
+  class Hook;
+  void ready(size_t entry);
+  void pull_back(const Bucket& bucket);
+  void start_next();
+  void fill_tail(const at::Tensor& loss, bool failed);
+  void read_tail();
+
+  ParameterStore& store_;
+  Quantizer& quantizer_;
+  Communicator& communicator_;
+  std::vector<std::shared_ptr<torch::autograd::Node>>
+      accumulators_;  ///< torch holds them weakly, with their hooks
+  std::vector<uintptr_t> hooks_;
+  std::shared_ptr<GradientBuckets*> self_;  ///< null once destroyed: a hook that outlives us does nothing
+  std::vector<size_t> bucket_of_;
+  std::vector<int64_t> missing_;      ///< parameters of each bucket whose gradient is not complete
+  std::vector<int64_t> fired_count_;  ///< of each parameter, this step
+  at::Tensor old_buffers_;
+  size_t next_bucket_ = 0;
+  bool armed_ = false;
+  double mean_loss_ = 0;
+  int nonfinite_ranks_ = 0, failed_ranks_ = 0;
+};
+
+}  // namespace diffq

@@ -1,0 +1,43 @@
+#pragma once
+// SGD, Adam and AdamW on ranges of the flat buffers (torch's own optimisers would update the copy that the
+// model sees). The same arithmetic as torch::optim, in float32.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "trainer/run_spec.h"
+
+namespace diffq {
+
+/// A range of values and of their gradients; both live as long as the optimiser.
+struct OptimizerRange {
+  at::Tensor values;    ///< [n] flat, updated in place
+  at::Tensor gradient;  ///< [n] flat
+};
+
+class Optimizer {
+ public:
+  Optimizer(const OptimizerSpec& spec, std::vector<OptimizerRange> ranges);
+
+  /// One step with learning rate `lr` on gradient_scale times the gradients.
+  void step(double lr, double gradient_scale);
+
+  /// Everything that a checkpoint needs, by name ("momentum", "exp_avg", "exp_avg_sq"), flat over the ranges
+  /// in order.
+  std::vector<std::pair<std::string, at::Tensor>> state() const;
+  int64_t steps() const { return steps_; }
+  /// Bytes of state a value.
+  static int64_t state_bytes(const OptimizerSpec& spec);
+
+ private:
+  OptimizerSpec spec_;
+  std::vector<OptimizerRange> ranges_;
+  std::vector<int64_t> state_offsets_;
+  at::Tensor first_, second_;  ///< momentum | first and second moments
+  int64_t steps_ = 0;          ///< steps taken; skipped ones do not count
+};
+
+}  // namespace diffq

@@ -1,0 +1,140 @@
+#include "trainer/parameter_store.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace diffq {
+namespace {
+
+// Entries start on cache lines, whatever the sizes of their neighbours.
+constexpr int64_t kAlignment = 16;
+int64_t aligned(int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+ParameterStore::ParameterStore(torch::nn::Module& module, Quantizer& quantizer, BucketLimits limits) {
+  torch::NoGradGuard no_grad;
+  collect(module, quantizer);
+  lay_out(limits);
+  repoint(quantizer);
+}
+
+void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantizer) {
+  // C++ lists a tied tensor under each of its names: the first owns, the others are aliases.
+  std::unordered_map<c10::TensorImpl*, size_t> seen;
+  for (const auto& item : module.named_parameters()) {
+    const at::Tensor& parameter = item.value();
+    const auto [place, is_new] = seen.emplace(parameter.unsafeGetTensorImpl(), entries_.size());
+    if (!is_new) {
+      entries_[place->second].aliases.push_back(item.key());
+      continue;
+    }
+    TORCH_CHECK(parameter.scalar_type() == at::kFloat, item.key(), ": parameters must be float32");
+    ParameterEntry entry;
+    entry.name = item.key();
+    entry.parameter = parameter;
+    entry.numel = parameter.numel();
+    entry.quantized = quantizer.selects(entry.name, entry.numel);
+    entry.own_count = entry.quantized ? quantizer.own_count(entry.numel) : 0;
+    entries_.push_back(std::move(entry));
+  }
+  // Backward reaches the parameters roughly in the reverse of their registration.
+  std::reverse(entries_.begin(), entries_.end());
+  for (const auto& item : module.named_buffers()) {
+    if (at::isFloatingType(item.value().scalar_type())) buffers_.push_back({item.key(), item.value()});
+  }
+}
+
+void ParameterStore::lay_out(BucketLimits limits) {
+  int64_t master = 0, own = 0, gradient = 0;
+  int64_t limit = limits.first_bytes;
+  buckets_.push_back({});
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    ParameterEntry& entry = entries_[i];
+    entry.master_offset = master;
+    master += aligned(entry.numel);
+    entry.own_offset = own;
+    own += aligned(entry.own_count);
+    entry.gradient_offset = gradient;
+    entry.own_gradient_offset = gradient + aligned(entry.numel);
+    gradient += aligned(entry.numel) + aligned(entry.own_count);
+    buckets_.back().entries.push_back(i);
+    buckets_.back().end = gradient;
+    if ((gradient - buckets_.back().begin) * 4 >= limit && i + 1 < entries_.size()) {
+      buckets_.push_back({gradient, gradient, {}});
+      limit = limits.bytes;
+    }
+  }
+  int64_t buffer_numel = 0;
+  for (const BufferEntry& buffer : buffers_) buffer_numel += buffer.tensor.numel();
+
+  const auto options = entries_.empty() ? at::TensorOptions().dtype(at::kFloat)
+                                        : entries_.front().parameter.options().requires_grad(false);
+  master_ = at::zeros({master}, options);
+  own_ = at::zeros({own}, options);
+  gradient_ = at::zeros({gradient + buffer_numel + 3}, options);
+  buckets_.back().end = gradient_.numel();
+  buffer_tail_ = gradient_.narrow(0, gradient, buffer_numel);
+  loss_tail_ = gradient_.narrow(0, gradient + buffer_numel, 1);
+  nonfinite_tail_ = gradient_.narrow(0, gradient + buffer_numel + 1, 1);
+  failed_tail_ = gradient_.narrow(0, gradient + buffer_numel + 2, 1);
+}
+
+void ParameterStore::repoint(Quantizer& quantizer) {
+  // Only what is quantised (or rounded to fp16) needs memory of its own; the rest of compute is master
+  // itself.
+  const auto has_copy = [&](const ParameterEntry& entry) {
+    return entry.quantized || quantizer.copies_kept();
+  };
+  int64_t compute = 0;
+  for (const ParameterEntry& entry : entries_) compute += has_copy(entry) ? aligned(entry.numel) : 0;
+  compute_ = at::zeros({compute}, master_.options());
+
+  std::vector<QuantizedTensor> quantized;
+  std::vector<KeptTensor> kept;
+  int64_t compute_offset = 0;
+  for (ParameterEntry& entry : entries_) {
+    const at::Tensor master = master_of(entry);
+    at::Tensor seen = master;
+    if (has_copy(entry)) {
+      seen = compute_.narrow(0, compute_offset, entry.numel);
+      compute_offset += aligned(entry.numel);
+    }
+    master.copy_(entry.parameter.reshape({-1}));
+    seen.copy_(master);
+    // set_data first, gradient after: a later change of type would replace the accumulator that the hooks sit
+    // on.
+    const auto shape = entry.parameter.sizes().vec();
+    entry.parameter.set_data(seen.view(shape));
+    entry.parameter.mutable_grad() = gradient_of(entry).view(shape);
+    if (entry.quantized) {
+      entry.quantizer_index = quantized.size();
+      quantized.push_back(
+          {entry.name, master, seen, gradient_of(entry), own_of(entry), own_gradient_of(entry)});
+    } else {
+      kept.push_back({entry.name, master, seen});
+    }
+  }
+  quantizer.bind(std::move(quantized), std::move(kept));
+}
+
+at::Tensor ParameterStore::master_of(const ParameterEntry& entry) const {
+  return master_.narrow(0, entry.master_offset, entry.numel);
+}
+at::Tensor ParameterStore::gradient_of(const ParameterEntry& entry) const {
+  return gradient_.narrow(0, entry.gradient_offset, entry.numel);
+}
+at::Tensor ParameterStore::own_of(const ParameterEntry& entry) const {
+  return own_.narrow(0, entry.own_offset, entry.own_count);
+}
+at::Tensor ParameterStore::own_gradient_of(const ParameterEntry& entry) const {
+  return gradient_.narrow(0, entry.own_gradient_offset, entry.own_count);
+}
+
+int64_t ParameterStore::bytes() const {
+  return 4 * (master_.numel() + own_.numel() + compute_.numel() + gradient_.numel());
+}
+
+}  // namespace diffq

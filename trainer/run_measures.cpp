@@ -1,0 +1,62 @@
+#include "trainer/run_measures.h"
+
+#include <algorithm>
+#include <fstream>
+
+namespace diffq {
+namespace {
+
+// Calls use(bits, entries) for each group; the last group of a tensor may be shorter.
+template <typename Use>
+void for_each_group(const TensorBits& tensor, Use use) {
+  int64_t left = tensor.weights;
+  for (const int bits : tensor.bits) {
+    const int64_t entries = std::min(left, tensor.group_size);
+    use(bits, entries);
+    left -= entries;
+  }
+}
+
+}  // namespace
+
+double mean_bits(const std::vector<TensorBits>& tensors) {
+  int64_t weights = 0, total = 0;
+  for (const TensorBits& tensor : tensors) {
+    weights += tensor.weights;
+    for_each_group(tensor, [&](int bits, int64_t entries) { total += bits * entries; });
+  }
+  return weights > 0 ? static_cast<double>(total) / static_cast<double>(weights) : kNotApplicable;
+}
+
+std::vector<LayerRow> layer_rows(const std::string& run_id, const std::vector<TensorBits>& tensors) {
+  std::vector<LayerRow> rows;
+  for (const TensorBits& tensor : tensors) {
+    LayerRow row;
+    row.run_id = run_id;
+    row.layer = tensor.name;
+    row.weights = tensor.weights;
+    for_each_group(tensor, [&](int bits, int64_t entries) { row.bits[bits] += entries; });
+    row.mean_bits = mean_bits({tensor});
+    row.min_bits = *std::min_element(tensor.bits.begin(), tensor.bits.end());
+    row.max_bits = *std::max_element(tensor.bits.begin(), tensor.bits.end());
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+double peak_memory_mb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    double kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib / 1024;
+  }
+  return kNotApplicable;
+}
+
+void reset_peak_memory() {
+  std::ofstream clear("/proc/self/clear_refs");
+  clear
+      << "5";  // resets the high-water mark (man 5 proc); where it can't be written the mark is the process's
+}
+
+}  // namespace diffq

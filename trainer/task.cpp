@@ -1,0 +1,45 @@
+#include "trainer/task.h"
+
+#include <torch/torch.h>
+
+#include "trainer/models/models.h"
+
+namespace diffq {
+namespace {
+
+class ClassificationTask : public Task {
+ public:
+  explicit ClassificationTask(std::shared_ptr<ImageModel> model) : model_(std::move(model)) {}
+
+  torch::nn::Module& module() override { return *model_; }
+
+  at::Tensor loss(const Batch& batch) override {
+    return torch::nn::functional::cross_entropy(model_->forward(batch.input), batch.target);
+  }
+
+  MetricSums evaluate(const Batch& batch) override {
+    const at::Tensor logits = model_->forward(batch.input);
+    MetricSums sums;
+    sums.loss = at::cross_entropy_loss(logits, batch.target, {}, at::Reduction::Sum).item<double>();
+    sums.score = logits.argmax(1).eq(batch.target).sum().item<double>();
+    sums.count = static_cast<double>(batch.target.size(0));
+    return sums;
+  }
+
+  double metric(const MetricSums& sums) const override { return 100 * sums.score / sums.count; }
+  std::string benchmark() const override { return "image"; }
+  std::string metric_name() const override { return "accuracy %"; }
+  bool higher_is_better() const override { return true; }
+
+ private:
+  std::shared_ptr<ImageModel> model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed) {
+  torch::manual_seed(seed);
+  return std::make_unique<ClassificationTask>(make_image_model(model, shape));
+}
+
+}  // namespace diffq

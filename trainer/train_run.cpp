@@ -1,0 +1,212 @@
+#include "trainer/train_run.h"
+
+#include <torch/torch.h>
+
+#include <chrono>
+#include <optional>
+
+#include "datasets/loader.h"
+#include "datasets/order.h"
+#include "trainer/evaluate.h"
+#include "trainer/run_measures.h"
+#include "trainer/schedule.h"
+#include "trainer/train_step.h"
+#include "trainer/weights_file.h"
+
+namespace diffq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
+// quantizer, flat buffers, hooks, optimisers.
+class Training {
+ public:
+  Training(const RunSpec& spec, const DataSplits& data, Communicator& communicator, const RunContext& context)
+      : spec_(spec),
+        data_(data),
+        communicator_(communicator),
+        context_(context),
+        run_key_(std::stoull(context.run_id, nullptr, 16)),
+        task_(make_task(spec.model, data.shape, spec.seed)),
+        quantizer_(make_quantizer(spec.method, spec.quant)),
+        store_(task_->module(), *quantizer_) {}
+
+  RunRecord run();
+
+ private:
+  void prepare();
+  EpochRow train_epoch(int64_t epoch);
+  MetricSums measure(const Dataset& data);
+  void finish_record();
+
+  const RunSpec& spec_;
+  const DataSplits& data_;
+  Communicator& communicator_;
+  const RunContext& context_;
+  uint64_t run_key_;
+  std::unique_ptr<Task> task_;
+  std::unique_ptr<Quantizer> quantizer_;
+  ParameterStore store_;
+  std::optional<GradientBuckets> buckets_;
+  std::optional<TrainStep> step_;
+  RunRecord record_;
+};
+
+// Same start on every rank, whatever file or generator it came from.
+void Training::prepare() {
+  std::string failure;
+  try {
+    if (!context_.start_file.empty()) load_weights(context_.start_file, store_);
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  communicator_.agree(failure);
+  communicator_.broadcast(store_.master());
+  for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
+  quantizer_->initialize_own();
+  buckets_.emplace(store_, *quantizer_, communicator_);
+  step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+}
+
+EpochRow Training::train_epoch(int64_t epoch) {
+  const auto start = Clock::now();
+  const TrainSpec& train = spec_.train;
+  const int64_t steps = steps_per_epoch(data_.train->size(), train.batch_size);
+  // Made inside the first step, where a failure of one rank is known to all.
+  std::optional<Loader> loader;
+  const auto next_batch = [&] {
+    if (!loader) {
+      loader.emplace(*data_.train,
+                     training_batches(data_.train->size(), train.batch_size, train.accumulate_steps,
+                                      spec_.seed, epoch, communicator_.rank(), communicator_.size()),
+                     AugmentKey{spec_.seed, epoch}, spec_.data.workers);
+    }
+    return loader->next().value();
+  };
+  EpochRow row;
+  row.run_id = context_.run_id;
+  row.epoch = epoch + 1;
+  double loss_sum = 0;
+  int64_t counted = 0, skipped_in_a_row = 0;
+  for (int64_t s = 0; s < steps; ++s) {
+    const int64_t step = epoch * steps + s;
+    row.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
+    const StepResult result = step_->run(step, row.lr, next_batch);
+    if (result.skipped.empty()) {
+      loss_sum += result.loss;
+      ++counted;
+      skipped_in_a_row = 0;
+    } else {
+      ++record_.run.skipped_steps;
+      if (++skipped_in_a_row >= train.max_skipped_steps) {
+        throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(epoch + 1) + "): " +
+                         result.skipped + ", " + std::to_string(skipped_in_a_row) + " steps in a row");
+      }
+    }
+    if (communicator_.rank() == 0) context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
+  }
+  record_.run.steps += steps;
+  row.train_loss = counted > 0 ? loss_sum / static_cast<double>(counted) : kNotApplicable;
+  row.seconds = seconds_since(start);
+  return row;
+}
+
+MetricSums Training::measure(const Dataset& data) {
+  quantizer_->materialize_rounded();
+  return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
+}
+
+RunRecord Training::run() {
+  prepare();
+  double train_seconds = 0;
+  for (int64_t epoch = 0; epoch < spec_.train.epochs; ++epoch) {
+    EpochRow row = train_epoch(epoch);
+    train_seconds += row.seconds;
+    const MetricSums valid = measure(*data_.valid);
+    row.eval_loss = valid.loss / valid.count;
+    row.metric = task_->metric(valid);
+    row.size_mb = quantizer_->size_mb();
+    row.expected_size_mb = quantizer_->expected_size_mb();
+    row.mean_bits = mean_bits(quantizer_->bits());
+    record_.epochs.push_back(row);
+    if (communicator_.rank() == 0) context_.on_epoch(row);
+  }
+  record_.run.train_seconds = train_seconds;
+  record_.run.samples_per_second =
+      train_seconds > 0 ? static_cast<double>(record_.run.steps * spec_.train.batch_size) / train_seconds
+                        : kNotApplicable;
+  finish_record();
+  return record_;
+}
+
+void Training::finish_record() {
+  RunRow& run = record_.run;
+  run.run_id = context_.run_id;
+  run.benchmark = task_->benchmark();
+  run.metric_name = task_->metric_name();
+  run.higher_is_better = task_->higher_is_better();
+  run.seed = static_cast<int64_t>(spec_.seed);
+  run.ranks = communicator_.size();
+  run.epochs = spec_.train.epochs;
+  run.metric_valid =
+      record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
+  run.metric = task_->metric(measure(*data_.test));
+  run.size_mb = quantizer_->size_mb();
+  int64_t parameters = 0;
+  for (const auto& entry : store_.entries()) parameters += entry.numel;
+  run.size_fp32_mb = static_cast<double>(parameters) * 4 / (1 << 20);
+  run.ratio = run.size_fp32_mb / run.size_mb;
+  run.mean_bits = mean_bits(quantizer_->bits());
+  double peak[1] = {communicator_.rank() == 0 ? peak_memory_mb() : 0};
+  communicator_.sum(peak);
+  run.peak_memory_mb = peak[0];
+  run.status = "done";
+  record_.layers = layer_rows(context_.run_id, quantizer_->bits());
+
+  std::string failure;
+  try {
+    if (communicator_.rank() == 0 && !context_.model_file.empty()) save_weights(context_.model_file, store_);
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  communicator_.agree(failure);
+}
+
+}  // namespace
+
+RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
+                    const RunContext& context) {
+  reset_peak_memory();
+  std::string failure;
+  std::optional<Training> training;
+  try {
+    training.emplace(spec, data, communicator, context);
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  communicator.agree(failure);
+  return training->run();
+}
+
+RunFootprint footprint(const RunSpec& spec, const ImageShape& shape) {
+  const auto task = make_task(spec.model, shape, spec.seed);
+  const auto quantizer = make_quantizer(spec.method, spec.quant);
+  const ParameterStore store(task->module(), *quantizer);
+  RunFootprint result;
+  for (const auto& entry : store.entries()) result.parameters += entry.numel;
+  result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
+  const int64_t own_state =
+      spec.method.method == Method::diffq ? 8 : Optimizer::state_bytes(spec.train.optimizer);
+  const int64_t bytes = store.bytes() +
+                        store.master().numel() * Optimizer::state_bytes(spec.train.optimizer) +
+                        store.own().numel() * own_state;
+  result.memory_mb = static_cast<double>(bytes) / (1 << 20);
+  return result;
+}
+
+}  // namespace diffq

@@ -1,0 +1,144 @@
+#include "trainer/train_step.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+namespace diffq {
+namespace {
+
+std::vector<OptimizerRange> weight_ranges(const ParameterStore& store) {
+  std::vector<OptimizerRange> ranges;
+  for (const auto& entry : store.entries())
+    ranges.push_back({store.master_of(entry), store.gradient_of(entry)});
+  return ranges;
+}
+
+std::vector<OptimizerRange> own_ranges(const ParameterStore& store) {
+  std::vector<OptimizerRange> ranges;
+  for (const auto& entry : store.entries()) {
+    if (entry.own_count > 0) ranges.push_back({store.own_of(entry), store.own_gradient_of(entry)});
+  }
+  return ranges;
+}
+
+// Bits: Adam at a rate of their own. LSQ scales: as the weights, but never decayed.
+OptimizerSpec own_optimizer_spec(const RunSpec& spec) {
+  OptimizerSpec own = spec.train.optimizer;
+  own.weight_decay = 0;
+  if (spec.method.method == Method::diffq) {
+    own = OptimizerSpec{};
+    own.name = OptimizerName::adam;
+    own.lr = spec.method.bits_lr;
+  }
+  return own;
+}
+
+}  // namespace
+
+std::string reason_of(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return text;
+}
+
+TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
+                     Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator)
+    : spec_(spec),
+      shared_seed_(mix_seed(spec.seed, run_key)),
+      rank_seed_(mix_seed(shared_seed_, static_cast<uint64_t>(communicator.rank()) + 1)),
+      task_(task),
+      store_(store),
+      quantizer_(quantizer),
+      buckets_(buckets),
+      communicator_(communicator),
+      weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
+      own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
+
+StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch) {
+  torch::NoGradGuard no_grad;
+  at::Tensor loss = at::zeros({}, at::kFloat);
+  std::string failure;
+  buckets_.begin();
+  try {
+    const bool shared = spec_.method.rank_noise == RankNoise::shared;
+    quantizer_.materialize({shared ? shared_seed_ : rank_seed_, static_cast<uint32_t>(step)});
+    loss = forward_backward(step, next_batch);
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  try {
+    buckets_.finish(loss, /*failed=*/!failure.empty());
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
+
+  StepResult result;
+  result.loss = buckets_.mean_loss();
+  result.gradient_norm = gradient_norm();
+  if (buckets_.nonfinite_ranks() > 0) {
+    result.skipped = "the loss is not finite";
+  } else if (!std::isfinite(result.gradient_norm)) {
+    result.skipped = "the norm of the gradient is not finite";
+  } else if (!own_gradients_finite()) {
+    result.skipped = "the gradient of the bits or scales is not finite";
+  }
+  if (!result.skipped.empty()) {
+    buckets_.restore_buffers();
+    return result;
+  }
+
+  const double mean = 1.0 / communicator_.size();
+  for (const auto& entry : store_.entries()) {
+    if (entry.own_count > 0 && communicator_.size() > 1) store_.own_gradient_of(entry).mul_(mean);
+  }
+  quantizer_.add_size_gradient(spec_.method.lambda);
+  const double limit = spec_.train.max_grad_norm;
+  const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
+  weights_optimizer_.step(lr, mean * clip);
+  const double own_lr =
+      spec_.method.method == Method::diffq ? spec_.method.bits_lr : spec_.method.scale_lr.value_or(lr);
+  own_optimizer_.step(own_lr, 1.0);
+  quantizer_.constrain_own();
+  return result;
+}
+
+at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()>& next_batch) {
+  torch::AutoGradMode with_grad(true);
+  // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
+  torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
+  task_.module().train();
+  at::Tensor sum = at::zeros({}, at::kFloat);
+  for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
+    const at::Tensor loss = task_.loss(next_batch()) / static_cast<double>(spec_.train.accumulate_steps);
+    if (micro + 1 == spec_.train.accumulate_steps) buckets_.arm();
+    loss.backward();
+    sum = sum + loss.detach();
+  }
+  return sum;
+}
+
+// Of the mean over ranks. In double, over fixed ranges in order: the same number on every rank.
+double TrainStep::gradient_norm() const {
+  double squares = 0;
+  for (const auto& entry : store_.entries()) {
+    const float* gradient = store_.gradient().const_data_ptr<float>() + entry.gradient_offset;
+    double partial = 0;
+    for (int64_t i = 0; i < entry.numel; ++i) partial += static_cast<double>(gradient[i]) * gradient[i];
+    squares += partial;
+  }
+  return std::sqrt(squares) / communicator_.size();
+}
+
+bool TrainStep::own_gradients_finite() const {
+  for (const auto& entry : store_.entries()) {
+    if (entry.own_count > 0 && !at::isfinite(store_.own_gradient_of(entry)).all().item<bool>()) return false;
+  }
+  return true;
+}
+
+}  // namespace diffq

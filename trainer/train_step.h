@@ -1,0 +1,51 @@
+#pragma once
+// One optimiser step of a run, start to end: noise, forward, backward with the sums over the group, size
+// gradient, clipping, update. Open train_step.cpp first; it is the picture in the README.
+
+#include <functional>
+#include <string>
+
+#include "trainer/gradient_buckets.h"
+#include "trainer/optimizers.h"
+#include "trainer/task.h"
+
+namespace diffq {
+
+struct StepResult {
+  double loss = 0;           ///< mean over the group's batch, without the size penalty
+  double gradient_norm = 0;  ///< of the weights' mean gradient, before clipping
+  std::string skipped;       ///< why nothing was updated (something was not finite), or empty
+};
+
+class TrainStep {
+ public:
+  /// Everything is borrowed. `run_key` names the run in all random choices.
+  TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store, Quantizer& quantizer,
+            GradientBuckets& buckets, Communicator& communicator);
+
+  /// Collective. `next_batch` gives this rank's micro-batches. If any rank throws anything meanwhile, all
+  /// ranks throw RunFailure with its reason.
+  StepResult run(int64_t step, double lr, const std::function<Batch()>& next_batch);
+
+  Optimizer& weights_optimizer() { return weights_optimizer_; }
+  Optimizer& own_optimizer() { return own_optimizer_; }
+
+ private:
+  at::Tensor forward_backward(int64_t step, const std::function<Batch()>& next_batch);
+  double gradient_norm() const;
+  bool own_gradients_finite() const;
+
+  const RunSpec& spec_;
+  uint64_t shared_seed_, rank_seed_;
+  Task& task_;
+  ParameterStore& store_;
+  Quantizer& quantizer_;
+  GradientBuckets& buckets_;
+  Communicator& communicator_;
+  Optimizer weights_optimizer_, own_optimizer_;
+};
+
+/// The reason that an exception gives, in one line.
+std::string reason_of(const std::exception& error);
+
+}  // namespace diffq
