@@ -7,7 +7,12 @@ set -euo pipefail
 usage() { echo "usage: scripts/fetch_data.sh [mnist] [DIR]" >&2; exit 2; }
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [[ ${1:-mnist} == -* ]] && usage
-[[ ${1:-} == mnist ]] && shift
+if [[ ${1:-} == mnist ]]; then
+  shift
+elif [[ $# -ge 1 && $1 != */* && ! -d $1 ]]; then  # a misspelt name, rather than a new folder
+  echo "scripts/fetch_data.sh: no data set '$1'; there is: mnist (a new folder is written with a slash: ./$1)" >&2
+  usage
+fi
 [[ $# -le 1 ]] || usage
 data=${1:-${DIFFQ_DATA:-$project/data}}
 
