@@ -1,1 +1,152 @@
 #include "sweeps/sweep.h"
+
+#include "sweeps/axes.h"
+#include "sweeps/overrides.h"
+#include "sweeps/runs.h"
+#include "sweeps/spec_keys.h"
+
+namespace diffq {
+namespace {
+
+std::vector<uint64_t> read_seeds(const OrderedJson& list, const Place& place) {
+  std::vector<uint64_t> seeds;
+  for (size_t i = 0; i < to_list(list, place).size(); ++i) {
+    const auto seed = uint64_t(to_whole(list[i], place.index(i), Range::at_least(0)));
+    for (size_t j = 0; j < i; ++j)
+      if (seeds[j] == seed)
+        place.index(i).fail(std::to_string(seed) + " is already " + place.index(j).path +
+                            "; remove one of the two");
+    seeds.push_back(seed);
+  }
+  return seeds;
+}
+
+// A method's settings laid over the benchmark's. An object of another name (adam over sgd) replaces the whole
+// object: the keys of the other kind mean nothing to it, nor does its learning rate.
+void lay_over(OrderedJson& base, const OrderedJson& changes) {
+  const bool other_kind = base.is_object() && changes.is_object() && changes.contains("name") &&
+                          base.contains("name") && changes["name"] != base["name"];
+  if (!base.is_object() || !changes.is_object() || other_kind) {
+    base = changes;
+    return;
+  }
+  for (const auto& [key, value] : changes.items()) lay_over(base[key], value);
+}
+
+TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_run) {
+  TrainSpec train;
+  SpecReader reader(json, place);
+  list_keys(reader, train);
+  reader.finish();
+  check(train, place);
+  // Above 2^53 the product may wrap; a batch that large is not divisible either way.
+  const int64_t parts =
+      train.accumulate_steps > train.batch_size ? 0 : train.accumulate_steps * ranks_per_run;
+  if (parts == 0 || train.batch_size % parts != 0) {
+    const int64_t below = parts == 0 ? 0 : train.batch_size / parts * parts;
+    std::string problem = "must be a multiple of ranks_per_run (" + std::to_string(ranks_per_run) +
+                          ") times accumulate_steps (" + std::to_string(train.accumulate_steps) + "), not " +
+                          std::to_string(train.batch_size);
+    if (parts > 0)
+      problem += "; " + (below > 0 ? std::to_string(below) + " or " : "") + std::to_string(below + parts) +
+                 " would do";
+    place.key("batch_size").fail(problem);
+  }
+  return train;
+}
+
+class BenchmarkReader {
+ public:
+  BenchmarkReader(const OrderedJson& json, const Place& place, const std::vector<uint64_t>& seeds,
+                  int ranks_per_run)
+      : reader_(json, place), ranks_per_run_(ranks_per_run) {
+    benchmark_.seeds = seeds;
+  }
+
+  Benchmark read() {
+    const Place& place = reader_.place();
+    if (const OrderedJson* seeds = reader_.take("seeds"))
+      benchmark_.seeds = read_seeds(*seeds, place.key("seeds"));
+    reader_.object("data", base_.data, Need::required);
+    reader_.object("model", base_.model, Need::required);
+    const OrderedJson* train = reader_.take("train");
+    base_.train = read_train(train ? *train : OrderedJson::object(), place.key("train"), ranks_per_run_);
+    reader_.object("eval", base_.eval);
+    reader_.object("quant", base_.quant);
+    const OrderedJson& methods = to_list(*reader_.take("methods", Need::required), place.key("methods"));
+    reader_.finish();
+    for (size_t i = 0; i < methods.size(); ++i) read_entry(methods[i], place.key("methods").index(i));
+    benchmark_.place = place;
+    benchmark_.base = base_;
+    return std::move(benchmark_);
+  }
+
+ private:
+  void read_entry(const OrderedJson& entry, const Place& place) {
+    if (!entry.is_object()) place.fail("must be an object {...}, not " + shown(entry));
+    for (const OrderedJson& single : expand_axes(entry, place))
+      benchmark_.methods.push_back({read_single(single, place), place});
+  }
+
+  RunSpec read_single(const OrderedJson& entry, const Place& place) {
+    RunSpec spec = base_;
+    SpecReader reader(entry, place);
+    list_keys(reader, spec.method);
+    const OrderedJson* changes = spec.method.method == Method::ptq ? nullptr : reader.take("train");
+    if (spec.method.method == Method::ptq) {
+      if (entry.contains("train")) place.key("train").fail("ptq trains nothing; remove it, or use qat");
+      spec.method.start = "fp32";
+      spec.train.epochs = 0;
+    }
+    reader.finish();
+    check(spec.method, place);
+    if (changes) {
+      if (!changes->is_object()) place.key("train").fail("must be an object {...}, not " + shown(*changes));
+      OrderedJson merged = write_spec(base_.train);
+      lay_over(merged, *changes);
+      spec.train = read_train(merged, place.key("train"), ranks_per_run_);
+    }
+    if (spec.data.train_samples > 0 && spec.data.train_samples < spec.train.batch_size)
+      reader_.place()
+          .key("data")
+          .key("train_samples")
+          .fail("must be at least the batch_size of " + place.path + " (" +
+                std::to_string(spec.train.batch_size) + "), or 0 for all, not " +
+                std::to_string(spec.data.train_samples));
+    return spec;
+  }
+
+  SpecReader reader_;
+  RunSpec base_;
+  Benchmark benchmark_;
+  int ranks_per_run_;
+};
+
+}  // namespace
+
+Sweep read_sweep(const std::string& text, const std::string& source,
+                 const std::vector<std::string>& overrides, const Fingerprint& fingerprint) {
+  OrderedJson json = parse_json(text, source);
+  const Place top{source, ""};
+  if (!json.is_object()) top.fail("must be an object {...}, not " + shown(json));
+  for (const auto& setting : overrides) apply_override(json, setting);
+
+  Sweep sweep;
+  ObjectReader reader(json, top);
+  reader.text("sweep", sweep.name, Need::required);
+  reader.whole("ranks_per_run", sweep.ranks_per_run, Range::between(1, 65536));
+  std::vector<uint64_t> seeds{1};
+  if (const OrderedJson* list = reader.take("seeds")) seeds = read_seeds(*list, top.key("seeds"));
+  const OrderedJson& list = to_list(*reader.take("benchmarks", Need::required), top.key("benchmarks"));
+  reader.finish();
+
+  std::vector<Benchmark> benchmarks;
+  for (size_t i = 0; i < list.size(); ++i)
+    benchmarks.push_back(
+        BenchmarkReader(list[i], top.key("benchmarks").index(i), seeds, sweep.ranks_per_run).read());
+  sweep.runs = make_runs(benchmarks, sweep.ranks_per_run, fingerprint);
+  sweep.resolved = resolve(sweep, benchmarks);
+  return sweep;
+}
+
+}  // namespace diffq

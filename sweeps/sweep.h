@@ -1,6 +1,6 @@
 #pragma once
-// A sweep file, understood: JSON (with // comments) -> validated specifications -> runs in an order in which each comes
-// after what it starts from. Everything the user wrote is checked here, before anything is made.
+// A sweep file, understood: JSON (with // comments) -> validated specifications -> runs in an order in which
+// each comes after what it starts from. Everything the user wrote is checked here, before anything is made.
 
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -14,8 +14,8 @@ namespace diffq {
 struct Run {
   std::string run_id;  ///< 12 hex digits; identifies the run's whole specification
   RunSpec spec;
-  std::string origin;   ///< where the user wrote it: "benchmarks[0].methods[2]"
-  int depends_on = -1;  ///< index of the fp32 run that it starts from, or -1
+  std::string origin;     ///< where the user wrote it: "benchmarks[0].methods[2]"
+  int depends_on = -1;    ///< index of the fp32 run that it starts from, or -1
   nlohmann::json config;  ///< the canonical specification, every default written out
 };
 
@@ -23,7 +23,7 @@ struct Sweep {
   std::string name;
   int ranks_per_run = 1;
   std::vector<Run> runs;
-  nlohmann::json resolved;  ///< the sweep as understood, every default written out; reads back to the same sweep
+  nlohmann::json resolved;  ///< the sweep with every default written out; reads back to the same runs
 };
 
 /// Content of a data set, for run ids; injected so that sweeps/ need not read data.
@@ -31,14 +31,15 @@ using Fingerprint = std::function<std::string(const DataSpec&)>;
 
 /// `text`: the sweep file; `source`: its name, for messages; `overrides`: "benchmarks.0.train.epochs=1" …
 /// Throws std::invalid_argument "SOURCE: benchmarks[0].train.epochs: what is wrong; what would be right".
-Sweep read_sweep(const std::string& text, const std::string& source, const std::vector<std::string>& overrides,
-                 const Fingerprint& fingerprint);
+Sweep read_sweep(const std::string& text, const std::string& source,
+                 const std::vector<std::string>& overrides, const Fingerprint& fingerprint);
 
-/// The runs that --only ("method=lsq,seed=1"; commas mean and) keeps. What a kept run starts from is kept too.
-/// Throws std::invalid_argument for an unknown field or when nothing is left.
+/// The runs that --only ("method=lsq,seed=1"; commas mean and) keeps. What a kept run starts from is kept
+/// too. Throws std::invalid_argument for an unknown field or when nothing is left.
 std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only);
 
-/// First 12 hex digits of the hash over a canonical specification (XXH3, 128 bits, of its compact dump with sorted keys).
+/// First 12 hex digits of the hash over a canonical specification (XXH3, 128 bits, of its compact dump with
+/// sorted keys).
 std::string run_id_of(const nlohmann::json& canonical);
 
 }  // namespace diffq

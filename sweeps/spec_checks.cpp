@@ -1,0 +1,27 @@
+#include "sweeps/spec_keys.h"
+
+namespace diffq {
+
+void check(const OptimizerSpec& spec, const Place& place) {
+  if (spec.name == OptimizerName::sgd && spec.nesterov && spec.momentum == 0)
+    place.key("nesterov").fail("needs a momentum above 0; set one, or nesterov to false");
+}
+
+void check(const TrainSpec& spec, const Place& place) {
+  if (spec.schedule.warmup_epochs > 0 && spec.schedule.warmup_epochs >= double(spec.epochs))
+    place.key("schedule")
+        .key("warmup_epochs")
+        .fail("must be below epochs (" + std::to_string(spec.epochs) + "), not " +
+              nlohmann::json(spec.schedule.warmup_epochs).dump());
+}
+
+void check(const MethodSpec& spec, const Place& place) {
+  if (spec.method != Method::diffq || (spec.min_bits < spec.init_bits && spec.init_bits < spec.max_bits))
+    return;
+  const auto number = [](double value) { return nlohmann::json(value).dump(); };
+  place.key("init_bits")
+      .fail("must lie between min_bits and max_bits, but " + number(spec.min_bits) + " < " +
+            number(spec.init_bits) + " < " + number(spec.max_bits) + " does not hold");
+}
+
+}  // namespace diffq

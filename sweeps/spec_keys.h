@@ -1,0 +1,197 @@
+#pragma once
+// The keys of every specification, each listed once: the same list reads a sweep file (SpecReader) and writes
+// the canonical specification (SpecWriter), so that what is written always reads back, and nothing is
+// forgotten in a run id.
+
+#include <algorithm>
+#include <cmath>
+
+#include "sweeps/json_reader.h"
+#include "trainer/run_spec.h"
+
+namespace diffq {
+
+/// Whole settings become integers, real ones doubles, whatever the user typed (1 and 1.0 are one setting).
+class SpecWriter {
+ public:
+  nlohmann::json json = nlohmann::json::object();
+  std::vector<std::string> keys;  ///< in order
+
+  void real(const std::string& key, double value, const Range&, Need = Need::optional) { put(key, value); }
+  void optional_real(const std::string& key, const std::optional<double>& value, const Range&) {
+    put(key, value ? nlohmann::json(*value) : nlohmann::json());
+  }
+  void flag(const std::string& key, bool value) { put(key, value); }
+  void text(const std::string& key, const std::string& value, Need = Need::optional) { put(key, value); }
+  void texts(const std::string& key, const std::vector<std::string>& values) { put(key, values); }
+  void optional_word(const std::string& key, const std::string& value, const std::vector<std::string>&) {
+    put(key, value.empty() ? nlohmann::json() : nlohmann::json(value));
+  }
+  void whole(const std::string& key, int64_t value, const Range&, Need = Need::optional) { put(key, value); }
+  template <class Enum, class Table>
+  void word(const std::string& key, Enum value, const Table& table, Need = Need::optional) {
+    put(key, word_of(value, table));
+  }
+  template <class Spec, class Enum, class Table>
+  void kind(const std::string& key, Spec& spec, Enum Spec::*member, const Table& table,
+            Need = Need::optional) {
+    word(key, spec.*member, table);
+  }
+  template <class Spec>
+  void object(const std::string& key, Spec& spec) {
+    SpecWriter child;
+    list_keys(child, spec);
+    put(key, std::move(child.json));
+  }
+
+ private:
+  void put(const std::string& key, nlohmann::json value) {
+    json[key] = std::move(value);
+    keys.push_back(key);
+  }
+};
+
+class SpecReader : public ObjectReader {
+ public:
+  using ObjectReader::ObjectReader;
+
+  /// A word that decides which other keys there are.
+  template <class Spec, class Enum, class Table>
+  void kind(const std::string& key, Spec& spec, Enum Spec::*member, const Table& table,
+            Need need = Need::optional) {
+    word(key, spec.*member, table, need);
+    std::vector<std::string> all;
+    for (const auto& [unused, value] : table) {
+      Spec other;
+      other.*member = value;
+      SpecWriter writer;
+      list_keys(writer, other);
+      all.insert(all.end(), writer.keys.begin(), writer.keys.end());
+    }
+    set_kind(word_of(spec.*member, table), all);
+  }
+
+  template <class Spec>
+  void object(const std::string& key, Spec& spec, Need need = Need::optional) {
+    static const OrderedJson kEmpty = OrderedJson::object();
+    const OrderedJson* found = take(key, need);
+    SpecReader child(found ? *found : kEmpty, place().key(key));
+    list_keys(child, spec);
+    child.finish();
+    check(spec, child.place());
+  }
+};
+
+// What one key alone can't say. Each throws as Place::fail does.
+template <class Spec>
+void check(const Spec&, const Place&) {}
+void check(const OptimizerSpec& spec, const Place& place);
+void check(const TrainSpec& spec, const Place& place);
+void check(const MethodSpec& spec, const Place& place);
+
+template <class Keys>
+void list_keys(Keys& keys, AugmentSpec& spec) {
+  keys.whole("shift", spec.shift, Range::at_least(0));
+  keys.whole("crop", spec.crop, Range::at_least(0));
+  keys.flag("flip", spec.flip);
+}
+
+template <class Keys>
+void list_keys(Keys& keys, DataSpec& spec) {
+  keys.word("name", spec.name, kDataNames, Need::required);
+  keys.text("root", spec.root, Need::required);
+  keys.whole("train_samples", spec.train_samples, Range::at_least(0));
+  keys.whole("valid_samples", spec.valid_samples, Range::at_least(0));
+  keys.whole("test_samples", spec.test_samples, Range::at_least(0));
+  keys.object("augment", spec.augment);
+  keys.whole("workers", spec.workers, Range::between(1, 1024));
+}
+
+template <class Keys>
+void list_keys(Keys& keys, ModelSpec& spec) {
+  keys.kind("name", spec, &ModelSpec::name, kModelNames, Need::required);
+  if (spec.name == ModelName::small_cnn) keys.flag("batchnorm", spec.batchnorm);
+}
+
+template <class Keys>
+void list_keys(Keys& keys, OptimizerSpec& spec) {
+  const Range decay{.low = 0, .high = 1, .high_open = true};
+  keys.kind("name", spec, &OptimizerSpec::name, kOptimizerNames);
+  keys.real("lr", spec.lr, Range::at_least(0));
+  keys.real("weight_decay", spec.weight_decay, Range::at_least(0));
+  if (spec.name == OptimizerName::sgd) {
+    keys.real("momentum", spec.momentum, decay);
+    keys.flag("nesterov", spec.nesterov);
+  } else {
+    keys.real("beta1", spec.beta1, decay);
+    keys.real("beta2", spec.beta2, decay);
+    keys.real("epsilon", spec.epsilon, Range::above(0));
+  }
+}
+
+template <class Keys>
+void list_keys(Keys& keys, ScheduleSpec& spec) {
+  keys.kind("name", spec, &ScheduleSpec::name, kScheduleNames);
+  keys.real("warmup_epochs", spec.warmup_epochs, Range::at_least(0));
+  if (spec.name == ScheduleName::step) {
+    keys.whole("every_epochs", spec.every_epochs, Range::at_least(1));
+    keys.real("factor", spec.factor, {.low = 0, .high = 1, .low_open = true});
+  }
+}
+
+template <class Keys>
+void list_keys(Keys& keys, TrainSpec& spec) {
+  keys.whole("epochs", spec.epochs, Range::at_least(1));
+  keys.whole("batch_size", spec.batch_size, Range::at_least(1));
+  keys.whole("accumulate_steps", spec.accumulate_steps, Range::at_least(1));
+  keys.object("optimizer", spec.optimizer);
+  keys.object("schedule", spec.schedule);
+  keys.real("max_grad_norm", spec.max_grad_norm, Range::at_least(0));
+  keys.whole("max_skipped_steps", spec.max_skipped_steps, Range::at_least(1));
+  keys.word("precision", spec.precision, kPrecisionNames);
+}
+
+template <class Keys>
+void list_keys(Keys& keys, EvalSpec& spec) {
+  keys.whole("batch_size", spec.batch_size, Range::at_least(1));
+}
+
+template <class Keys>
+void list_keys(Keys& keys, QuantSpec& spec) {
+  keys.real("min_size_mb", spec.min_size_mb, Range::at_least(0));
+  keys.texts("exclude", spec.exclude);
+  keys.flag("float16", spec.float16);
+}
+
+template <class Keys>
+void list_keys(Keys& keys, MethodSpec& spec) {
+  keys.kind("method", spec, &MethodSpec::method, kMethodNames, Need::required);
+  const bool lsq = spec.method == Method::lsq;
+  if (lsq || spec.method == Method::ptq || spec.method == Method::qat)
+    keys.whole("bits", spec.bits, Range::between(lsq ? 2 : 1, 15), Need::required);
+  if (spec.method == Method::ptq) keys.word("clip", spec.clip, kClipNames);
+  if (spec.method == Method::diffq) {
+    keys.real("lambda", spec.lambda, Range::at_least(0), Need::required);
+    keys.whole("group_size", spec.group_size, Range::at_least(0));
+    keys.word("noise", spec.noise, kNoiseKindNames);
+    keys.word("parametrisation", spec.parametrisation, kParametrisationNames);
+    keys.real("min_bits", spec.min_bits, Range::above(0));
+    keys.real("init_bits", spec.init_bits, Range::above(0));
+    keys.real("max_bits", spec.max_bits, {.low = 0, .high = 15, .low_open = true});
+    keys.real("bits_lr", spec.bits_lr, Range::above(0));
+    keys.word("rank_noise", spec.rank_noise, kRankNoiseNames);
+  }
+  if (spec.method == Method::qat || spec.method == Method::lsq || spec.method == Method::diffq)
+    keys.optional_word("start", spec.start, {"fp32"});
+  if (lsq) keys.optional_real("scale_lr", spec.scale_lr, Range::at_least(0));
+}
+
+/// The canonical form of a specification: every default written out, only the keys that its kind has.
+template <class Spec>
+nlohmann::json write_spec(Spec spec) {
+  SpecWriter writer;
+  list_keys(writer, spec);
+  return std::move(writer.json);
+}
+
+}  // namespace diffq
