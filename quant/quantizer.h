@@ -1,7 +1,8 @@
 #pragma once
-// A quantizer is a pair of maps over all tensors of a model: materialize (master -> compute) and pull_back (gradient of
-// compute -> gradient of master and of the quantizer's own parameters). It has no autograd and no hooks of its own.
-// Random numbers are drawn anew in pull_back from the key that materialize was given, never stored.
+// A quantizer is a pair of maps over all tensors of a model: materialize (master -> compute) and pull_back
+// (gradient of compute -> gradient of master and of the quantizer's own parameters). It has no autograd and
+// no hooks of its own. Random numbers are drawn anew in pull_back from the key that materialize was given,
+// never stored.
 
 #include <ATen/core/Tensor.h>
 
@@ -25,7 +26,8 @@ struct QuantizedTensor {
   at::Tensor own_gradient;  ///< [own_count(n)] written (not added to) by pull_back
 };
 
-/// One tensor that is not quantised. `compute` is `master` itself unless QuantSpec::float16 asks for a rounded copy.
+/// One tensor that is not quantised. `compute` is `master` itself unless QuantSpec::float16 asks for a
+/// rounded copy.
 struct KeptTensor {
   std::string name;
   at::Tensor master;
@@ -53,24 +55,27 @@ class Quantizer {
  public:
   virtual ~Quantizer() = default;
 
-  /// Whether a tensor of this full name ("layer1.0.conv1.weight") and size is quantised; fp32 quantises nothing.
+  /// Whether a tensor of this full name ("layer1.0.conv1.weight") and size is quantised; fp32 quantises
+  /// nothing.
   virtual bool selects(const std::string& name, int64_t numel) const = 0;
-  /// How many parameters of its own a quantised tensor of `numel` entries has. Known before any memory is laid out.
+  /// How many parameters of its own a quantised tensor of `numel` entries has. Known before any memory is
+  /// laid out.
   virtual int64_t own_count(int64_t numel) const = 0;
   /// Whether kept tensors need a compute buffer of their own (float16).
   virtual bool copies_kept() const = 0;
 
   /// Takes the memory to work on; order is that of the arguments from then on. Called once, after own_count.
   virtual void bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) = 0;
-  /// Sets the own parameters to their start values from the master weights (logits: init_bits; LSQ: scale of the weights).
+  /// Sets the own parameters to their start values from the master weights (logits: init_bits; LSQ: scale of
+  /// the weights).
   virtual void initialize_own() = 0;
 
   /// Training weights: master -> compute of every tensor, with the noise of `key`.
   virtual void materialize(NoiseKey key) = 0;
   /// Evaluation weights: exactly the values that the packed model restores.
   virtual void materialize_rounded() = 0;
-  /// For the given quantised tensors (indices of bind): gradient of compute -> gradient of master, in place, and
-  /// own_gradient. Uses the key of the last materialize; master must not have changed since.
+  /// For the given quantised tensors (indices of bind): gradient of compute -> gradient of master, in place,
+  /// and own_gradient. Uses the key of the last materialize; master must not have changed since.
   virtual void pull_back(std::span<const size_t> tensors) = 0;
   /// own_gradient += lambda * ∂size_mb/∂own, for all tensors (diffq; nothing for the others).
   virtual void add_size_gradient(double lambda) = 0;
@@ -87,7 +92,8 @@ class Quantizer {
   virtual at::Tensor levels(size_t tensor) const = 0;
 };
 
-/// The quantizer of a method. Throws std::invalid_argument for settings that no method has (sweeps/ checks them first).
+/// The quantizer of a method. Throws std::invalid_argument for settings that no method has (sweeps/ checks
+/// them first).
 std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant);
 
 }  // namespace diffq

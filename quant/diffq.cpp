@@ -1,0 +1,351 @@
+#include "quant/diffq.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log2.h>
+#include <ATen/ops/sigmoid.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <stdexcept>
+
+#include "quant/grid.h"
+
+namespace diffq {
+namespace {
+
+constexpr int64_t kScratch = kPieceEntries + kGroupPadding;
+
+/// Published limits of the bits as evaluated and packed.
+constexpr int kFewestBits = 1, kMostBits = 15;
+
+struct Groups {
+  int64_t first = 0;  ///< index in the tensor
+  int64_t count = 0;
+};
+
+Groups groups_of(const Piece& piece, int64_t group_size) {
+  const int64_t first = piece.begin / group_size;
+  return {first, (piece.end - 1) / group_size + 1 - first};
+}
+
+/// For group sizes without a fast path: the noise of a piece in `scratch`, or where it was given.
+const float* piece_noise(const KernelTable& kernels, const NoiseSource& source, const Piece& piece,
+                         float* scratch) {
+  if (source.given) return source.given + piece.begin;
+  const int64_t ahead = piece.begin % kNoiseBlock;
+  kernels.draw(source, piece.begin / kNoiseBlock, ahead + piece.end - piece.begin, scratch);
+  return scratch + ahead;
+}
+
+/// Σ a b in double, always in the same order, eight sums side by side.
+double dot(const float* a, const float* b, int64_t n) {
+  double sums[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int64_t k = 0; k < 8; ++k) sums[k] += double{a[i + k]} * double{b[i + k]};
+  }
+  for (; i < n; ++i) sums[i % 8] += double{a[i]} * double{b[i]};
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+int64_t count_equal(const float* entries, int64_t n, float value) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) count += entries[i] == value;
+  return count;
+}
+
+/// Entries of every group of a tensor: all the same but the last.
+int64_t entries_of_group(int64_t group, int64_t group_size, int64_t numel) {
+  return std::min(group_size, numel - group * group_size);
+}
+
+}  // namespace
+
+DiffQ::DiffQ(const MethodSpec& method, QuantSpec quant, CodePath path)
+    : BaseQuantizer(std::move(quant), path),
+      method_(method),
+      map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)) {
+  if (method.group_size < 0)
+    throw std::invalid_argument("diffq: group_size is negative; 0 is one group a tensor");
+  if (!(method.min_bits > 0 && method.min_bits < method.init_bits && method.init_bits < method.max_bits &&
+        method.max_bits <= kMostBits)) {
+    throw std::invalid_argument("diffq: bits must be 0 < min_bits < init_bits < max_bits <= 15");
+  }
+}
+
+int64_t DiffQ::group_entries(int64_t numel) const {
+  const int64_t whole = std::max<int64_t>(numel, 1);
+  return method_.group_size == 0 ? whole : std::min(method_.group_size, whole);
+}
+
+int64_t DiffQ::own_count(int64_t numel) const {
+  const int64_t group = group_entries(numel);
+  return (numel + group - 1) / group;
+}
+
+void DiffQ::initialize_own() {
+  double part = (method_.init_bits - method_.min_bits) / (method_.max_bits - method_.min_bits);
+  if (method_.parametrisation == Parametrisation::noise) {
+    const double low = -std::log(std::exp2(method_.min_bits) - 1),
+                 high = -std::log(std::exp2(method_.max_bits) - 1);
+    part = (-std::log(std::exp2(method_.init_bits) - 1) - low) / (high - low);
+  }
+  for (QuantizedTensor& tensor : quantized_) tensor.own.fill_(std::log(part / (1 - part)));
+}
+
+void DiffQ::use_given_noise(std::vector<at::Tensor> noise) { given_noise_ = std::move(noise); }
+
+NoiseSource DiffQ::noise_source(size_t tensor) const {
+  const float* given = given_noise_.empty() ? nullptr : given_noise_.at(tensor).const_data_ptr<float>();
+  return {method_.noise, key_.seed, key_.step, static_cast<uint32_t>(tensor), given};
+}
+
+void DiffQ::materialize_tensors(NoiseKey key) {
+  key_ = key;
+  find_extremes();
+  for_each_piece(pieces_.size(), [&](size_t i) { materialize_piece(pieces_[i]); });
+}
+
+void DiffQ::materialize_piece(const Piece& piece) {
+  const QuantizedTensor& tensor = quantized_[piece.tensor];
+  const int64_t n = piece.end - piece.begin, group_size = group_entries(tensor.master.numel());
+  const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
+  float* compute = tensor.compute.data_ptr<float>() + piece.begin;
+  const float range = extremes_[piece.tensor].range();
+  if (!(range > 0)) {
+    std::copy(master, master + n, compute);
+    return;
+  }
+  const Groups groups = groups_of(piece, group_size);
+  float steps[kScratch];
+  kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, steps,
+                        nullptr);
+  for (int64_t k = 0; k < groups.count; ++k) steps[k] *= range;
+
+  const NoiseSource source = noise_source(piece.tensor);
+  if (has_fast_path(group_size)) {
+    kernels_.add_noise(source, group_size, piece.begin, n, steps, master, compute);
+    return;
+  }
+  float scratch[kScratch];
+  const float* noise = piece_noise(kernels_, source, piece, scratch);
+  for (int64_t k = 0, i = 0; k < groups.count; ++k) {
+    for (const int64_t end = std::min(i + group_size, n); i < end; ++i)
+      compute[i] = master[i] + steps[k] * noise[i];
+  }
+}
+
+void DiffQ::pull_back(std::span<const size_t> tensors) {
+  std::vector<size_t> work;
+  for (const size_t t : tensors) {
+    for (size_t i = spans_.at(t).first; i < spans_[t].last; ++i) work.push_back(i);
+  }
+  piece_sums_.resize(pieces_.size());
+  for_each_piece(work.size(), [&](size_t k) { piece_sums_[work[k]] = pull_back_piece(pieces_[work[k]]); });
+  for_each_piece(tensors.size(), [&](size_t k) {
+    finish_split_groups(tensors[k]);
+    add_range_gradient(tensors[k]);
+  });
+}
+
+double DiffQ::pull_back_piece(const Piece& piece) {
+  const QuantizedTensor& tensor = quantized_[piece.tensor];
+  const int64_t n = piece.end - piece.begin, group_size = group_entries(tensor.master.numel());
+  const Groups groups = groups_of(piece, group_size);
+  float* own_gradient = tensor.own_gradient.data_ptr<float>() + groups.first;
+  const float range = extremes_[piece.tensor].range();
+  if (!(range > 0)) {
+    std::fill(own_gradient, own_gradient + groups.count, 0.0f);
+    return 0;
+  }
+  const float* gradient = tensor.gradient.const_data_ptr<float>() + piece.begin;
+  const NoiseSource source = noise_source(piece.tensor);
+  if (group_size > kPieceEntries) {
+    float scratch[kScratch];
+    return dot(gradient, piece_noise(kernels_, source, piece, scratch), n);
+  }
+  float scales[kScratch], slopes[kScratch], dots[kScratch];
+  kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, scales,
+                        slopes);
+  if (has_fast_path(group_size)) {
+    kernels_.group_dots(source, group_size, piece.begin, n, gradient, dots);
+  } else {
+    float scratch[kScratch];
+    const float* noise = piece_noise(kernels_, source, piece, scratch);
+    for (int64_t k = 0; k < groups.count; ++k) {
+      const int64_t begin = k * group_size;
+      dots[k] = static_cast<float>(dot(gradient + begin, noise + begin, std::min(group_size, n - begin)));
+    }
+  }
+  for (int64_t k = 0; k < groups.count; ++k) own_gradient[k] = range * dots[k] * slopes[k];
+  return dot(dots, scales, groups.count);
+}
+
+/// Groups longer than a piece: adds up their pieces, then leaves Σ dot * scale in the tensor's first piece
+/// sum.
+void DiffQ::finish_split_groups(size_t t) {
+  const QuantizedTensor& tensor = quantized_[t];
+  const int64_t group_size = group_entries(tensor.master.numel());
+  const float range = extremes_[t].range();
+  if (group_size <= kPieceEntries || !(range > 0)) return;
+  double range_gradient = 0;
+  size_t i = spans_[t].first;
+  for (int64_t group = 0; group < tensor.own.numel(); ++group) {
+    double sum = 0;
+    for (; i < spans_[t].last && pieces_[i].begin / group_size == group; ++i) {
+      sum += piece_sums_[i];
+      piece_sums_[i] = 0;
+    }
+    float scales[16 + kGroupPadding], slopes[16 + kGroupPadding];
+    kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + group, 1, scales, slopes);
+    tensor.own_gradient.data_ptr<float>()[group] =
+        static_cast<float>(double{range} * sum * double{slopes[0]});
+    range_gradient += sum * double{scales[0]};
+  }
+  piece_sums_[spans_[t].first] = range_gradient;
+}
+
+/// The range is max - min of the weights: its gradient goes to the largest (+) and smallest (-) entries, in
+/// equal parts.
+void DiffQ::add_range_gradient(size_t t) {
+  const Extremes all = extremes_[t];
+  if (!(all.range() > 0)) return;
+  double range_gradient = 0;
+  int64_t smallest = 0, largest = 0;
+  const float* master = quantized_[t].master.const_data_ptr<float>();
+  float* gradient = quantized_[t].gradient.data_ptr<float>();
+  const auto for_extreme_pieces = [&](const auto& work) {
+    for (size_t i = spans_[t].first; i < spans_[t].last; ++i) {
+      if (piece_extremes_[i].min == all.min || piece_extremes_[i].max == all.max) work(pieces_[i]);
+    }
+  };
+  for (size_t i = spans_[t].first; i < spans_[t].last; ++i) range_gradient += piece_sums_[i];
+  for_extreme_pieces([&](const Piece& piece) {
+    smallest += count_equal(master + piece.begin, piece.end - piece.begin, all.min);
+    largest += count_equal(master + piece.begin, piece.end - piece.begin, all.max);
+  });
+  const auto up = static_cast<float>(range_gradient / static_cast<double>(largest));
+  const auto down = static_cast<float>(range_gradient / static_cast<double>(smallest));
+  for_extreme_pieces([&](const Piece& piece) {
+    for (int64_t i = piece.begin; i < piece.end; ++i) {
+      if (master[i] == all.max) gradient[i] += up;
+      if (master[i] == all.min) gradient[i] -= down;
+    }
+  });
+}
+
+void DiffQ::add_size_gradient(double lambda) {
+  for_each_piece(pieces_.size(), [&](size_t i) {
+    const Piece& piece = pieces_[i];
+    const QuantizedTensor& tensor = quantized_[piece.tensor];
+    const int64_t numel = tensor.master.numel(), group_size = group_entries(numel);
+    if (piece.begin % group_size != 0) return;  // a further piece of a long group
+    const Groups groups = groups_of(piece, group_size);
+    float* own_gradient = tensor.own_gradient.data_ptr<float>() + groups.first;
+    float scales[kScratch], slopes[kScratch];
+    kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, scales,
+                          slopes);
+    for (int64_t k = 0; k < groups.count; ++k) {
+      // b = log2(1 + 1 / scale)
+      const float bits_slope = -slopes[k] / (std::numbers::ln2_v<float> * scales[k] * (1 + scales[k]));
+      const auto entries = static_cast<double>(entries_of_group(groups.first + k, group_size, numel));
+      own_gradient[k] += static_cast<float>(lambda * entries / kBitsPerMb) * bits_slope;
+    }
+  });
+}
+
+at::Tensor DiffQ::real_bits(size_t t) const {
+  const at::Tensor part = at::sigmoid(quantized_[t].own);
+  if (method_.parametrisation == Parametrisation::bits)
+    return method_.max_bits * part + method_.min_bits * (1 - part);
+  const double low = -std::log(std::exp2(method_.min_bits) - 1),
+               high = -std::log(std::exp2(method_.max_bits) - 1);
+  return at::log2(1 + 1 / at::exp(high * part + low * (1 - part)));
+}
+
+std::vector<int> DiffQ::group_bits(size_t t) const {
+  const at::Tensor real = real_bits(t);
+  const float* values = real.const_data_ptr<float>();
+  std::vector<int> bits(static_cast<size_t>(real.numel()));
+  for (size_t k = 0; k < bits.size(); ++k) {
+    bits[k] = std::clamp(static_cast<int>(round_half_even(values[k])), kFewestBits, kMostBits);
+  }
+  return bits;
+}
+
+/// What is stored beside the levels: range, the width β of an entry of the table of bits, and that table.
+double DiffQ::side_bits(size_t t, double max_bits) const {
+  const double widths = 1 + round_half_even(static_cast<float>(max_bits)) - method_.min_bits;
+  const double beta = widths > 1 ? std::ceil(std::log2(widths)) : 0;
+  return 64 + 8 + beta * static_cast<double>(quantized_[t].own.numel());
+}
+
+double DiffQ::stored_bits(size_t t) const {
+  const std::vector<int> bits = group_bits(t);
+  const int64_t numel = quantized_[t].master.numel(), group_size = group_entries(numel);
+  double sum = 0;
+  for (size_t k = 0; k < bits.size(); ++k) {
+    sum += static_cast<double>(bits[k]) *
+           static_cast<double>(entries_of_group(static_cast<int64_t>(k), group_size, numel));
+  }
+  return sum + side_bits(t, bits.empty() ? 0 : *std::max_element(bits.begin(), bits.end()));
+}
+
+double DiffQ::expected_size_mb() const {
+  double sum = kept_bits();
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    const at::Tensor bits = real_bits(t);
+    const float* values = bits.const_data_ptr<float>();
+    const int64_t numel = quantized_[t].master.numel(), group_size = group_entries(numel);
+    float most = 0;
+    for (int64_t k = 0; k < bits.numel(); ++k) {
+      sum += double{values[k]} * static_cast<double>(entries_of_group(k, group_size, numel));
+      most = std::max(most, values[k]);
+    }
+    sum += side_bits(t, most);
+  }
+  return sum / kBitsPerMb;
+}
+
+void DiffQ::materialize_tensors_rounded() {
+  find_extremes();
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    const QuantizedTensor& tensor = quantized_[t];
+    const std::vector<int> bits = group_bits(t);
+    const int64_t group_size = group_entries(tensor.master.numel());
+    const float* master = tensor.master.const_data_ptr<float>();
+    float* compute = tensor.compute.data_ptr<float>();
+    for_each_piece(spans_[t].last - spans_[t].first, [&](size_t p) {
+      const Piece& piece = pieces_[spans_[t].first + p];
+      Grid grid{extremes_[t].min, extremes_[t].max};
+      for (int64_t i = piece.begin; i < piece.end;) {
+        const int64_t group = i / group_size;
+        grid.top = Grid::top_of(bits[static_cast<size_t>(group)]);
+        for (const int64_t end = std::min((group + 1) * group_size, piece.end); i < end; ++i) {
+          compute[i] = grid.is_point() ? master[i] : grid.round(master[i]);
+        }
+      }
+    });
+  }
+}
+
+at::Tensor DiffQ::levels(size_t t) const {
+  const at::Tensor& master = quantized_.at(t).master;
+  const std::vector<int> bits = group_bits(t);
+  const int64_t group_size = group_entries(master.numel());
+  at::Tensor levels = at::empty({master.numel()}, at::kInt);
+  int32_t* level = levels.data_ptr<int32_t>();
+  const float* weight = master.const_data_ptr<float>();
+  const Extremes extremes = tensor_extremes(t);
+  Grid grid{extremes.min, extremes.max};
+  for (int64_t i = 0; i < master.numel(); ++i) {
+    grid.top = Grid::top_of(bits[static_cast<size_t>(i / group_size)]);
+    level[i] = grid.is_point() ? 0 : whole_level(grid.level(weight[i]));
+  }
+  return levels;
+}
+
+}  // namespace diffq

@@ -1,0 +1,55 @@
+#pragma once
+// DiffQ (arXiv:2104.09987): weights are trained with noise as large as the rounding error would be, so that
+// the loss can be differentiated with respect to the number of bits of each group of weights.
+//   b = bits(logit),  w̃ = w + range / (2^b - 1) ε,  range = max w - min w of the tensor (differentiated as
+//   well)
+// The noise of a step is drawn once in materialize and once more, the same, in pull_back; nothing is stored a
+// weight or a group but the logit and its gradient, which belong to the caller.
+
+#include "quant/base_quantizer.h"
+
+namespace diffq {
+
+class DiffQ : public BaseQuantizer {
+ public:
+  DiffQ(const MethodSpec& method, QuantSpec quant, CodePath path = best_code_path());
+
+  int64_t own_count(int64_t numel) const override;
+  void initialize_own() override;
+  void pull_back(std::span<const size_t> tensors) override;
+  void add_size_gradient(double lambda) override;
+  double expected_size_mb() const override;
+  at::Tensor levels(size_t tensor) const override;
+
+  /// The real-valued bits of every group of a tensor, [own_count]; computed in float32 in the published
+  /// order, so that they round as published.
+  at::Tensor real_bits(size_t tensor) const;
+  /// For reference vectors: from now on entry i of tensor t has noise[t][i] instead of what the key draws.
+  void use_given_noise(std::vector<at::Tensor> noise);
+
+ protected:
+  int64_t group_entries(int64_t numel) const override;
+  std::vector<int> group_bits(size_t tensor) const override;
+  double stored_bits(size_t tensor) const override;
+  void materialize_tensors(NoiseKey key) override;
+  void materialize_tensors_rounded() override;
+
+ private:
+  NoiseSource noise_source(size_t tensor) const;
+  void materialize_piece(const Piece& piece);
+  double pull_back_piece(const Piece& piece);
+  void finish_split_groups(size_t tensor);
+  void add_range_gradient(size_t tensor);
+  double side_bits(size_t tensor, double max_bits) const;
+  /// Σ over groups of bits * entries.
+  double level_bits(size_t tensor, const at::Tensor& bits) const;
+
+  MethodSpec method_;
+  GroupMap map_;
+  NoiseKey key_;
+  std::vector<at::Tensor> given_noise_;
+  std::vector<double>
+      piece_sums_;  ///< of the last pull_back: Σ dot * scale, or Σ gradient * noise of a split group
+};
+
+}  // namespace diffq

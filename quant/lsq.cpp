@@ -1,0 +1,124 @@
+#include "quant/lsq.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+
+#include "quant/grid.h"
+
+namespace diffq {
+namespace {
+
+constexpr float kLeastScale = 1e-8f;
+
+/// clamp(u) that leaves NaN as it is.
+inline float clamped(float u, float lowest, float highest) {
+  const float above = u < lowest ? lowest : u;
+  return above > highest ? highest : above;
+}
+
+double sum_of_sizes(const float* entries, int64_t n) {
+  double sums[8] = {};
+  for (int64_t i = 0; i < n; ++i) sums[i % 8] += std::fabs(double{entries[i]});
+  return std::accumulate(sums, sums + 8, 0.0);
+}
+
+}  // namespace
+
+Lsq::Lsq(const MethodSpec& method, QuantSpec quant, CodePath path)
+    : BaseQuantizer(std::move(quant), path), bits_(method.bits) {
+  if (bits_ < 2 || bits_ > 15)
+    throw std::invalid_argument("bits: " + std::to_string(bits_) + "; lsq has 2 to 15");
+  lowest_ = -static_cast<float>(1 << (bits_ - 1));
+  highest_ = static_cast<float>((1 << (bits_ - 1)) - 1);
+}
+
+void Lsq::initialize_own() {
+  std::vector<double> sums(pieces_.size());
+  for_each_piece(pieces_.size(), [&](size_t i) {
+    const Piece& piece = pieces_[i];
+    const float* master = quantized_[piece.tensor].master.const_data_ptr<float>();
+    sums[i] = sum_of_sizes(master + piece.begin, piece.end - piece.begin);
+  });
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    double sum = 0;
+    for (size_t i = spans_[t].first; i < spans_[t].last; ++i) sum += sums[i];
+    const double mean = sum / static_cast<double>(quantized_[t].master.numel());
+    *quantized_[t].own.data_ptr<float>() = static_cast<float>(2 * mean / std::sqrt(-double{lowest_}));
+  }
+  constrain_own();
+}
+
+void Lsq::constrain_own() {
+  for (QuantizedTensor& tensor : quantized_) {
+    float* scale = tensor.own.data_ptr<float>();
+    if (*scale < kLeastScale) *scale = kLeastScale;
+  }
+}
+
+void Lsq::materialize_tensors_rounded() {
+  for_each_piece(pieces_.size(), [&](size_t i) {
+    const Piece& piece = pieces_[i];
+    const QuantizedTensor& tensor = quantized_[piece.tensor];
+    const float* master = tensor.master.const_data_ptr<float>();
+    float* compute = tensor.compute.data_ptr<float>();
+    const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
+    for (int64_t k = piece.begin; k < piece.end; ++k) {
+      compute[k] = round_half_even(clamped(master[k] / scale, lowest, highest)) * scale;
+    }
+  });
+}
+
+void Lsq::pull_back(std::span<const size_t> tensors) {
+  std::vector<size_t> work;
+  for (const size_t t : tensors) {
+    for (size_t i = spans_.at(t).first; i < spans_[t].last; ++i) work.push_back(i);
+  }
+  piece_sums_.resize(pieces_.size());
+  for_each_piece(work.size(), [&](size_t k) { piece_sums_[work[k]] = pull_back_piece(pieces_[work[k]]); });
+  for (const size_t t : tensors) {
+    double sum = 0;
+    for (size_t i = spans_[t].first; i < spans_[t].last; ++i) sum += piece_sums_[i];
+    // Keeps the scale's steps in proportion to the weights' (section 2.2 there).
+    const double part = 1 / std::sqrt(static_cast<double>(quantized_[t].master.numel()) * double{highest_});
+    *quantized_[t].own_gradient.data_ptr<float>() = static_cast<float>(sum * part);
+  }
+}
+
+double Lsq::pull_back_piece(const Piece& piece) {
+  const QuantizedTensor& tensor = quantized_[piece.tensor];
+  const float* master = tensor.master.const_data_ptr<float>();
+  float* gradient = tensor.gradient.data_ptr<float>();
+  const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
+  double sums[8] = {};
+  for (int64_t k = piece.begin; k < piece.end; ++k) {
+    const float u = master[k] / scale, inside = clamped(u, lowest, highest);
+    // Inside, ∂w̃/∂scale is round(u) - u; outside it is the level of the clip's edge, and the weight has no
+    // say.
+    const float slope = inside == u ? round_half_even(u) - u : inside;
+    sums[(k - piece.begin) % 8] += double{gradient[k]} * double{slope};
+    gradient[k] = inside == u ? gradient[k] : 0.0f;
+  }
+  return std::accumulate(sums, sums + 8, 0.0);
+}
+
+double Lsq::stored_bits(size_t t) const {
+  return static_cast<double>(bits_) * static_cast<double>(quantized_[t].master.numel()) + 32;
+}
+
+at::Tensor Lsq::levels(size_t t) const {
+  const QuantizedTensor& tensor = quantized_.at(t);
+  const float scale = *tensor.own.const_data_ptr<float>();
+  at::Tensor levels = at::empty({tensor.master.numel()}, at::kInt);
+  int32_t* level = levels.data_ptr<int32_t>();
+  const float* master = tensor.master.const_data_ptr<float>();
+  for (int64_t i = 0; i < levels.numel(); ++i) {
+    level[i] = whole_level(round_half_even(clamped(master[i] / scale, lowest_, highest_)));
+  }
+  return levels;
+}
+
+}  // namespace diffq

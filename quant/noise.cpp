@@ -1,0 +1,62 @@
+#include "quant/noise.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+
+namespace diffq {
+namespace {
+
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t seed) {
+  uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t p0 = uint64_t{kPhiloxMultiplier0} * counter[0],
+                   p1 = uint64_t{kPhiloxMultiplier1} * counter[2];
+    counter = {static_cast<uint32_t>(p1 >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(p1),
+               static_cast<uint32_t>(p0 >> 32) ^ counter[3] ^ key1, static_cast<uint32_t>(p0)};
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
+  }
+  return counter;
+}
+
+/// U(-1/2, 1/2): the odd multiples of 2^-17, symmetric, never 0.
+float uniform(uint32_t word, bool high) {
+  const int32_t bits = high ? static_cast<int32_t>(word) >> 15 : static_cast<int32_t>(word << 16) >> 15;
+  return static_cast<float>(bits | 1) * 0x1p-17f;
+}
+
+/// N(0, 1) / 2 by Box-Muller: radius from the upper 21 bits of the word, angle from the lower 12.
+float gaussian(uint32_t word, bool sine_half) {
+  const float u = static_cast<float>(static_cast<int32_t>((word >> 11) | 1));
+  const int32_t split = std::bit_cast<int32_t>(u) - kSqrtHalfBits;
+  const float t = std::bit_cast<float>((split & 0x7fffff) + kSqrtHalfBits) - 1.0f;
+  float p = kLog[5];
+  for (int k = 4; k >= 0; --k) p = std::fma(p, t, kLog[k]);
+  const float log_m = std::fma(t * t, p, t);
+  // sqrt(-ln(u / 2^21) / 2), which is half of Box-Muller's radius
+  const float radius = std::sqrt(std::fma(static_cast<float>(21 - (split >> 23)), kHalfLn2, -.5f * log_m));
+
+  const float x = static_cast<float>((static_cast<int32_t>(word << 22) >> 21) | 1) * 0x1p-11f;
+  const float y = x * x;
+  const float sine = x * std::fma(std::fma(kSine[2], y, kSine[1]), y, kSine[0]);
+  float cosine = std::fma(std::fma(std::fma(kCosine[3], y, kCosine[2]), y, kCosine[1]), y, kCosine[0]);
+  if (word & 0x800) cosine = -cosine;
+  const bool swapped = (word & 0x400) != 0;
+  return radius * (sine_half != swapped ? sine : cosine);
+}
+
+}  // namespace
+
+float noise_at(const NoiseSource& source, int64_t i) {
+  if (source.given) return source.given[i];
+  const uint64_t index = 16 * static_cast<uint64_t>(i / kNoiseBlock) + static_cast<uint64_t>(i & 15);
+  const auto words =
+      philox({static_cast<uint32_t>(index), source.tensor, source.step, static_cast<uint32_t>(index >> 32)},
+             source.seed);
+  const uint32_t word = words[(i >> 5) & 3];
+  const bool second = (i >> 4) & 1;
+  return source.kind == NoiseKind::uniform ? uniform(word, second) : gaussian(word, second);
+}
+
+}  // namespace diffq
