@@ -1,0 +1,23 @@
+#pragma once
+// The commands that read and write files but train nothing, and never start MPI. Each returns the exit code.
+
+#include <string>
+#include <vector>
+
+namespace diffq {
+
+/// Checks a sweep file and prints its runs, what depends on what, sizes, memory; with `out` also what is done
+/// already.
+int plan_command(const std::string& sweep_file, const std::vector<std::string>& overrides,
+                 const std::string& out);
+/// Prints how far the sweep in `folder` is.
+int status_command(const std::string& folder);
+
+struct ReportOptions {
+  std::vector<std::string> folders;
+  std::string markdown, csv;  ///< where to write; default: report.md and results.csv in the first folder
+};
+/// Prints the comparison table and writes the report, from results.h5 of all folders together.
+int report_command(const ReportOptions& options);
+
+}  // namespace diffq

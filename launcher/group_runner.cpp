@@ -1,0 +1,145 @@
+#include "launcher/group_runner.h"
+
+#include <chrono>
+#include <cstdio>
+
+#include "launcher/version.h"
+#include "results/durable_file.h"
+#include "results/tables.h"
+#include "trainer/train_step.h"
+
+namespace diffq {
+namespace {
+
+constexpr auto kProgressPause = std::chrono::milliseconds(500);
+
+// What the run itself measured, in the row that says which run it is.
+RunRow complete(const RunRow& measured, const Run& run, int ranks) {
+  const RunRow planned = planned_row(run, ranks);
+  RunRow row = measured;
+  row.run_id = planned.run_id;
+  row.dataset = planned.dataset;
+  row.model = planned.model;
+  row.method = planned.method;
+  row.lambda = planned.lambda;
+  row.bits = planned.bits;
+  row.group_size = planned.group_size;
+  row.seed = planned.seed;
+  row.ranks = ranks;
+  row.program_version = planned.program_version;
+  row.git_commit = planned.git_commit;
+  row.config_json = planned.config_json;
+  return row;
+}
+
+std::string epoch_line(const EpochRow& row) {
+  char text[256];
+  std::snprintf(text, sizeof(text),
+                "epoch %lld: train loss %.5g, valid loss %.5g, metric %.4f, %.6g MB, %.3g bits, %.1f s",
+                static_cast<long long>(row.epoch), row.train_loss, row.eval_loss, row.metric, row.size_mb,
+                row.mean_bits, row.seconds);
+  return text;
+}
+
+}  // namespace
+
+GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
+                         MpiCommunicator& communicator, const TrainFunction& train)
+    : sweep_(sweep),
+      folder_(std::move(folder)),
+      queue_(queue, group),
+      communicator_(communicator),
+      train_(train) {}
+
+void GroupRunner::run() {
+  while (true) {
+    const int index = communicator_.broadcast(is_root() ? queue_.next() : 0);
+    if (index < 0) return;
+    run_one(static_cast<size_t>(index));
+  }
+}
+
+void GroupRunner::run_one(size_t index) {
+  const Run& run = sweep_.runs[index];
+  try {
+    RunRecord record = train_one(run, index);
+    record.run = complete(record.run, run, communicator_.size());
+    std::string failure;
+    try {
+      if (is_root()) write_record(run, record);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    communicator_.agree(failure);
+    if (is_root()) queue_.done(index, record);
+  } catch (const RunFailure& failure) {
+    if (is_root()) queue_.failed(index, failure.what());
+  }
+}
+
+RunRecord GroupRunner::train_one(const Run& run, size_t index) {
+  const auto run_folder = folder_ / "runs" / run.run_id;
+  std::ofstream log;
+  std::string failure;
+  try {
+    data_for(run);
+    if (is_root()) {
+      std::filesystem::create_directories(run_folder);
+      replace_file(run_folder / "spec.json", run.config.dump(2) + "\n");
+      log.open(run_folder / "log.txt", std::ios::app);
+      log << utc_now() << " started on " << communicator_.size() << " ranks, diffq " << program_version()
+          << " " << git_commit() << std::endl;
+    }
+  } catch (const std::exception& error) {
+    failure = reason_of(error);
+  }
+  communicator_.agree(failure);
+
+  RunContext context;
+  context.run_id = run.run_id;
+  if (run.depends_on >= 0) {
+    context.start_file =
+        folder_ / "runs" / sweep_.runs[static_cast<size_t>(run.depends_on)].run_id / "model.safetensors";
+  }
+  if (run.spec.method.method == Method::fp32) context.model_file = run_folder / "model.safetensors";
+  auto told = std::chrono::steady_clock::now() - kProgressPause;
+  context.on_progress = [&](const RunProgress& progress) {
+    if (std::chrono::steady_clock::now() - told < kProgressPause) return;
+    told = std::chrono::steady_clock::now();
+    queue_.progress(index, progress);
+  };
+  context.on_epoch = [&](const EpochRow& row) {
+    log << utc_now() << " " << epoch_line(row) << std::endl;
+    queue_.epoch(index, row);
+  };
+  try {
+    return train_(run.spec, data_, communicator_, context);
+  } catch (const RunFailure& reason) {
+    if (is_root()) log << utc_now() << " failed: " << reason.what() << std::endl;
+    throw;
+  }
+}
+
+const DataSplits& GroupRunner::data_for(const Run& run) {
+  const std::string key = run.config.at("data").dump() + run.spec.data.root;
+  if (key != data_key_) {
+    data_key_.clear();
+    data_ = {};  // the old set goes before the new one comes
+    data_ = open_data(run.spec.data);
+    data_key_ = key;
+  }
+  return data_;
+}
+
+void GroupRunner::write_record(const Run& run, const RunRecord& record) {
+  ResultFile file;
+  file.sweep = sweep_.name;
+  file.program_version = program_version();
+  file.git_commit = git_commit();
+  file.runs = {record.run};
+  file.epochs = record.epochs;
+  file.layers = record.layers;
+  write_results(folder_ / "runs" / run.run_id / "result.h5", file);
+}
+
+}  // namespace diffq

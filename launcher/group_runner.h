@@ -1,0 +1,43 @@
+#pragma once
+// One group's life: ask for a run, train it together, write its folder, tell what became of it, ask again.
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "datasets/dataset.h"
+#include "launcher/mpi_communicator.h"
+#include "launcher/queue_service.h"
+#include "launcher/run_sweep.h"
+#include "sweeps/sweep.h"
+
+namespace diffq {
+
+class GroupRunner {
+ public:
+  /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks.
+  GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
+              MpiCommunicator& communicator, const TrainFunction& train);
+
+  /// Collective over the group; returns when no run is left. A run that fails is reported and the next one is
+  /// asked for; anything else that goes wrong is thrown.
+  void run();
+
+ private:
+  void run_one(size_t index);
+  RunRecord train_one(const Run& run, size_t index);
+  const DataSplits& data_for(const Run& run);
+  void write_record(const Run& run, const RunRecord& record);
+  bool is_root() const { return communicator_.rank() == 0; }
+
+  const Sweep& sweep_;
+  std::filesystem::path folder_;
+  QueueClient queue_;
+  MpiCommunicator& communicator_;
+  const TrainFunction& train_;
+  std::string data_key_;  ///< of data_: most sweeps train all runs on the same
+  DataSplits data_;
+};
+
+}  // namespace diffq

@@ -1,0 +1,35 @@
+#pragma once
+// journal.jsonl: what happened to a sweep, one JSON event a line, appended and synced by world rank 0 alone.
+// It is the truth from which a later start goes on; a last line torn by a kill is ignored.
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace diffq {
+
+class Journal {
+ public:
+  /// Opens for appending, makes the file if there is none. Throws std::runtime_error naming the path.
+  explicit Journal(const std::filesystem::path& path);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  /// Adds "time" (UTC) and writes the event; on disk when this returns. Throws std::runtime_error naming the
+  /// path.
+  void append(nlohmann::json event);
+
+ private:
+  std::filesystem::path path_;
+  int file_ = -1;
+};
+
+/// All whole events in order; nothing if there is no such file. Throws std::runtime_error naming the path and
+/// line if a line other than the last is damaged.
+std::vector<nlohmann::json> read_journal(const std::filesystem::path& path);
+
+/// Now, as 2026-01-31T23:59:59Z.
+std::string utc_now();
+
+}  // namespace diffq

@@ -1,0 +1,119 @@
+#include "launcher/load_sweep.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <stdexcept>
+
+#include "results/durable_file.h"
+#include "trainer/train_run.h"
+
+namespace diffq {
+namespace {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path)) {
+    throw std::invalid_argument(path +
+                                ": can't be read: " + (file ? "it is a folder" : std::strerror(errno)) +
+                                "; give the path of a sweep file, such as sweeps/demo.json");
+  }
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// "benchmarks[0].methods[2]" -> "benchmarks[0]": where the data of a run is written.
+std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
+
+DataSummary check_data_of(const std::string& path, const Run& run) {
+  DataSummary summary;
+  try {
+    summary = check_data(run.spec.data);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(path + ": " + benchmark_of(run) + ": " + error.what());
+  }
+  if (summary.valid < 1) {
+    throw std::invalid_argument(
+        path + ": " + benchmark_of(run) +
+        ": data.valid_samples: 0 leaves nothing to measure metric_valid on; hold out at least 1");
+  }
+  return summary;
+}
+
+void check_run(const std::string& path, const Run& run, const DataSummary& summary) {
+  const std::string where = path + ": " + benchmark_of(run) + ": ";
+  if (run.spec.train.epochs > 0 && summary.train < run.spec.train.batch_size) {
+    throw std::invalid_argument(where + "train.batch_size: " + std::to_string(run.spec.train.batch_size) +
+                                " is more than the " + std::to_string(summary.train) +
+                                " training samples; choose a smaller one");
+  }
+}
+
+}  // namespace
+
+LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides) {
+  LoadedSweep loaded;
+  const std::string text = read_text(path);
+  nlohmann::json fingerprints = nlohmann::json::array();
+  loaded.sweep = read_sweep(text, path, overrides, [&](const DataSpec& data) {
+    fingerprints.push_back(fingerprint(data));
+    return fingerprints.back().get<std::string>();
+  });
+  std::map<std::string, DataSummary> summaries;
+  std::map<std::string, bool> models;
+  for (const Run& run : loaded.sweep.runs) {
+    const std::string data_key = run.config.at("data").dump() + run.spec.data.root;
+    const auto found = summaries.find(data_key);
+    const DataSummary summary = found != summaries.end() ? found->second : check_data_of(path, run);
+    summaries.emplace(data_key, summary);
+    check_run(path, run, summary);
+    if (models.emplace(data_key + run.config.at("model").dump(), true).second) {
+      try {
+        footprint(run.spec, summary.shape);  // builds the model: it must take this data
+      } catch (const std::invalid_argument& error) {
+        throw std::invalid_argument(path + ": " + run.origin + ": " + error.what());
+      }
+    }
+    loaded.shapes.push_back(summary.shape);
+  }
+  const nlohmann::json message = {
+      {"text", text}, {"source", path}, {"overrides", overrides}, {"fingerprints", fingerprints}};
+  loaded.text = message.dump();
+  return loaded;
+}
+
+Sweep read_broadcast_sweep(const std::string& text) {
+  const auto message = nlohmann::json::parse(text);
+  // Data sets come in the same order as on the rank that read them.
+  size_t next = 0;
+  return read_sweep(message.at("text"), message.at("source"), message.at("overrides"), [&](const DataSpec&) {
+    return message.at("fingerprints").at(next++).get<std::string>();
+  });
+}
+
+void check_folder(const std::filesystem::path& folder, const Sweep& sweep) {
+  const auto path = folder / "sweep.json";
+  std::ifstream file(path);
+  if (!file) return;
+  const auto there = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const std::string name = there.is_object() ? there.value("sweep", "") : "";
+  if (name == sweep.name) return;
+  throw std::invalid_argument(
+      folder.string() + ": holds " +
+      (name.empty() ? "a sweep.json that can't be read" : "the sweep \"" + name + "\"") + ", not \"" +
+      sweep.name + "\"; give another --out");
+}
+
+void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep) {
+  check_folder(folder, sweep);
+  try {
+    std::filesystem::create_directories(folder / "runs");
+    replace_file(folder / "sweep.json", sweep.resolved.dump(2) + "\n");
+  } catch (const std::exception& error) {
+    throw std::invalid_argument(folder.string() + ": can't be written: " + error.what() +
+                                "; give another --out");
+  }
+}
+
+}  // namespace diffq

@@ -1,0 +1,33 @@
+#pragma once
+// A sweep file checked against the world: data files present and whole, models that can take them, an output
+// folder that is ours. `diffq plan` and `diffq run` share it.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "datasets/dataset.h"
+#include "sweeps/sweep.h"
+
+namespace diffq {
+
+/// A sweep with what other ranks need to read it the same way without touching a file.
+struct LoadedSweep {
+  Sweep sweep;
+  std::vector<ImageShape> shapes;  ///< of each run's data
+  std::string text;                ///< for read_broadcast_sweep
+};
+
+/// Reads and checks everything the user wrote. Throws std::invalid_argument "WHERE: what is wrong; what would
+/// be right".
+LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides);
+/// The same sweep on another rank.
+Sweep read_broadcast_sweep(const std::string& text);
+
+/// Makes the output folder ready and writes sweep.json. Throws std::invalid_argument if it can't be written
+/// or belongs to a sweep of another name.
+void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep);
+/// Refuses a folder that belongs to a sweep of another name; changes nothing.
+void check_folder(const std::filesystem::path& folder, const Sweep& sweep);
+
+}  // namespace diffq

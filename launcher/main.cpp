@@ -1,0 +1,101 @@
+// diffq: the command line. Each command is one function; `diffq run` under mpirun is in run_sweep.cpp.
+
+#include <mpi.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <stdexcept>
+
+#include "launcher/commands.h"
+#include "launcher/run_sweep.h"
+#include "launcher/version.h"
+#include "launcher/world.h"
+#include "trainer/train_step.h"
+
+namespace {
+
+enum ExitCode { kDone = 0, kWrongInput = 2, kInternal = 70 };
+
+// Once and not per rank, for what all ranks see alike.
+int wrong_input(const std::string& what) {
+  if (diffq::launched_rank() == 0) std::fprintf(stderr, "diffq: error: %s\n", what.c_str());
+  return kWrongInput;
+}
+
+// Of one rank: the others may be waiting for it, so the whole job has to end.
+int internal_failure(const std::string& what) {
+  std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), what.c_str());
+  int started = 0, stopped = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&stopped);
+  if (started != 0 && stopped == 0) MPI_Abort(MPI_COMM_WORLD, kInternal);
+  return kInternal;
+}
+
+struct Arguments {
+  std::string sweep_file, folder, plan_out;
+  diffq::RunOptions run;
+  diffq::ReportOptions report;
+};
+
+void add_commands(CLI::App& app, Arguments& arguments) {
+  app.set_version_flag("--version", "diffq " + diffq::program_version() + " (" + diffq::git_commit() + ")");
+  app.require_subcommand(1);
+  const std::string set_help = "Override one value, such as benchmarks.0.train.epochs=1 (JSON on the right)";
+
+  CLI::App* plan =
+      app.add_subcommand("plan", "Check a sweep file; list its runs, what they start from, sizes, memory");
+  plan->add_option("SWEEP.json", arguments.sweep_file)->required();
+  plan->add_option("--set", arguments.run.overrides, set_help)->take_all();
+  plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
+
+  CLI::App* run = app.add_subcommand("run", "Train what is missing of a sweep; under mpirun -n N on N ranks");
+  run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
+  run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
+      ->required();
+  run->add_option("--set", arguments.run.overrides, set_help)->take_all();
+  run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
+  run->add_flag("--retry-failed", arguments.run.retry_failed, "Train failed runs again");
+  run->add_flag("--quiet", arguments.run.quiet, "No progress and no table");
+
+  CLI::App* status = app.add_subcommand("status", "How far a sweep is, also while it runs elsewhere");
+  status->add_option("DIR", arguments.folder)->required();
+
+  CLI::App* report =
+      app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
+  report->add_option("DIR", arguments.report.folders)->required();
+  report->add_option("--markdown", arguments.report.markdown, "Where to write (default: DIR/report.md)");
+  report->add_option("--csv", arguments.report.csv, "Where to write (default: DIR/results.csv)");
+}
+
+int dispatch(const CLI::App& app, const Arguments& arguments) {
+  if (app.got_subcommand("plan")) {
+    return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out);
+  }
+  if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
+  if (app.got_subcommand("status")) return diffq::status_command(arguments.folder);
+  return diffq::report_command(arguments.report);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("diffq: trains networks together with their bit-widths, sweeps λ, compares with STE baselines",
+               "diffq");
+  Arguments arguments;
+  add_commands(app, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0)
+      return diffq::launched_rank() == 0 ? app.exit(error) : 0;  // --help, --version
+    return wrong_input(std::string("command line: ") + error.what() + "; see diffq --help");
+  }
+  try {
+    return dispatch(app, arguments);
+  } catch (const std::invalid_argument& error) {
+    return wrong_input(error.what());
+  } catch (const std::exception& error) {
+    return internal_failure(diffq::reason_of(error));
+  }
+}

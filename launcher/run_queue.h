@@ -1,0 +1,44 @@
+#pragma once
+// Which run is next: the sweep's runs with what they start from, and what has become of each. No MPI, no
+// files; the queue service asks it.
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sweeps/sweep.h"
+
+namespace diffq {
+
+enum class RunState { pending, running, done, failed };
+
+class RunQueue {
+ public:
+  /// `states`: of each run, from earlier starts (running counts as pending). `selected`: the runs to hand
+  /// out.
+  RunQueue(const Sweep& sweep, std::vector<RunState> states, const std::vector<size_t>& selected);
+
+  /// The next run whose start is done, now marked running; nothing if none is ready at this moment.
+  std::optional<size_t> next();
+  /// No run is left that could be handed out, now or later.
+  bool exhausted() const;
+
+  void finish(size_t run);
+  /// Marks the run failed, and with it every run that waits for it. Returns those with their reasons, `run`
+  /// first.
+  std::vector<std::pair<size_t, std::string>> fail(size_t run, const std::string& reason);
+
+  RunState state(size_t run) const { return states_[run]; }
+  size_t count(RunState state) const;
+  size_t size() const { return states_.size(); }
+
+ private:
+  bool ready(size_t run) const;
+
+  const Sweep& sweep_;
+  std::vector<RunState> states_;
+  std::vector<bool> selected_;
+};
+
+}  // namespace diffq

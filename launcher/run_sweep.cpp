@@ -1,0 +1,149 @@
+#include "launcher/run_sweep.h"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+#include "launcher/group_runner.h"
+#include "launcher/load_sweep.h"
+#include "launcher/progress_line.h"
+#include "launcher/queue_service.h"
+#include "launcher/results_writer.h"
+#include "launcher/version.h"
+#include "launcher/world.h"
+#include "results/report.h"
+
+namespace diffq {
+namespace {
+
+// Rank 0 checks everything the user wrote; all ranks learn of its verdict before anything is made.
+std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& world,
+                                    std::vector<size_t>& selected) {
+  std::string text, error;
+  Sweep sweep;
+  if (world.rank() == 0) {
+    try {
+      LoadedSweep loaded = load_sweep(options.sweep_file, options.overrides);
+      sweep = std::move(loaded.sweep);
+      text = std::move(loaded.text);
+      selected = select_runs(sweep, options.only);
+      if (world.size() % sweep.ranks_per_run != 0) {
+        throw std::invalid_argument(options.sweep_file +
+                                    ": ranks_per_run: " + std::to_string(sweep.ranks_per_run) +
+                                    " does not divide the " + std::to_string(world.size()) +
+                                    " ranks of this job; start mpirun -n with a multiple of it");
+      }
+      prepare_folder(options.out, sweep);
+    } catch (const std::invalid_argument& wrong) {
+      error = wrong.what();
+      std::fprintf(stderr, "diffq: error: %s\n", error.c_str());
+    }
+  }
+  if (world.broadcast(error.empty() ? 1 : 0) == 0) return std::nullopt;
+  text = world.broadcast(text);
+  if (world.rank() != 0) sweep = read_broadcast_sweep(text);
+  return sweep;
+}
+
+std::vector<EnvironmentRow> gather_environment(const World& world) {
+  char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(mpi, &length);
+  std::string mpi_version(mpi, static_cast<size_t>(length));
+  mpi_version = mpi_version.substr(0, mpi_version.find_first_of(",\n"));
+  std::vector<EnvironmentRow> rows;
+  for (const std::string& host : world.gather(world.host())) {
+    EnvironmentRow row;
+    row.host = host;
+    row.rank = static_cast<int64_t>(rows.size());
+    row.device = "cpu";
+    row.program = program_version() + " " + git_commit();
+    row.torch = TORCH_VERSION;
+    row.mpi = mpi_version;
+    row.hdf5 = hdf5_version();
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// What world rank 0 does beside training: the queue's thread, the thread that rebuilds results.h5, and the
+// last word.
+class Headquarters {
+ public:
+  Headquarters(const Sweep& sweep, const RunOptions& options, const std::vector<size_t>& selected,
+               std::vector<EnvironmentRow> environment, MPI_Comm queue, int groups)
+      : options_(options),
+        state_(sweep, earlier(sweep, options), selected, options.out, std::move(environment)),
+        progress_(state_, options.quiet),
+        writer_(state_, options.out),
+        service_(queue, groups, state_, progress_) {}
+
+  // After this rank's last run. Returns the exit code.
+  int close() {
+    service_.join();
+    state_.sweep_ended();
+    writer_.finish();
+    if (!options_.quiet) {
+      const std::string table = comparison_table(state_.results());
+      std::printf("%s\nresults %s/results.h5\nreport  %s/report.md\n", table.c_str(), options_.out.c_str(),
+                  options_.out.c_str());
+      std::fflush(stdout);
+    }
+    return state_.count(RunState::failed) > 0 ? 1 : 0;
+  }
+
+ private:
+  static FolderState earlier(const Sweep& sweep, const RunOptions& options) {
+    std::vector<std::string> warnings;
+    FolderState state = read_folder(options.out, sweep, options.retry_failed, warnings);
+    for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
+    return state;
+  }
+
+  const RunOptions& options_;
+  SweepState state_;
+  ProgressLine progress_;
+  ResultsWriter writer_;
+  QueueService service_;
+};
+
+}  // namespace
+
+int run_sweep(const RunOptions& options, const TrainFunction& train) {
+  const World world;
+  std::vector<size_t> selected;
+  const std::optional<Sweep> sweep = agree_on_sweep(options, world, selected);
+  if (!sweep) {
+    world.barrier();
+    return 2;
+  }
+  at::set_num_threads(compute_threads(world.local_size()));
+  const int group = world.rank() / sweep->ranks_per_run;
+  const int groups = world.size() / sweep->ranks_per_run;
+  auto environment = gather_environment(world);
+
+  MPI_Comm group_comm = MPI_COMM_NULL, queue_comm = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(world.communicator(), group, world.rank(), &group_comm), "MPI_Comm_split");
+  check_mpi(MPI_Comm_dup(world.communicator(), &queue_comm), "MPI_Comm_dup");
+  int code = 0;
+  {
+    std::optional<Headquarters> headquarters;
+    if (world.rank() == 0)
+      headquarters.emplace(*sweep, options, selected, std::move(environment), queue_comm, groups);
+    MpiCommunicator communicator(group_comm, world.host());
+    GroupRunner(*sweep, options.out, group, queue_comm, communicator, train).run();
+    if (headquarters) code = headquarters->close();
+  }
+  // All writing has ended before the last barrier; all ranks return the same.
+  code = world.broadcast(code);
+  world.barrier();
+  MPI_Comm_free(&queue_comm);
+  return code;
+}
+
+}  // namespace diffq

@@ -1,0 +1,31 @@
+#pragma once
+// `diffq run`: the ranks of the world split into groups, and each group trains the next ready run until none
+// is left.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "trainer/train_run.h"
+
+namespace diffq {
+
+struct RunOptions {
+  std::string sweep_file;
+  std::string out;
+  std::vector<std::string> overrides;  ///< --set
+  std::string only;                    ///< --only
+  bool retry_failed = false;
+  bool quiet = false;
+};
+
+/// What trains a run; train_run, unless a test puts something else in its place.
+using TrainFunction =
+    std::function<RunRecord(const RunSpec&, const DataSplits&, Communicator&, const RunContext&)>;
+
+/// Starts MPI, runs the sweep, stops MPI. Returns the exit code, the same on all ranks: 0 all done, 1 some
+/// runs failed, 2 wrong input (told on stderr by rank 0). Throws on internal failure; the caller then aborts
+/// the job.
+int run_sweep(const RunOptions& options, const TrainFunction& train = train_run);
+
+}  // namespace diffq
