@@ -24,11 +24,6 @@ std::string printable(std::string_view text, size_t longest) {
   return out;
 }
 
-std::string number_text(double value) {
-  return value == std::floor(value) && std::abs(value) < kLargestWhole ? std::to_string(int64_t(value))
-                                                                       : nlohmann::json(value).dump();
-}
-
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -58,6 +53,11 @@ Place Place::index(size_t i) const { return {source, path + "[" + std::to_string
 void Place::fail(const std::string& problem) const {
   throw std::invalid_argument(source + ": " + (path.empty() ? "" : path + ": ") +
                               printable(problem, kLongestMessage));
+}
+
+std::string number_text(double value) {
+  return value == std::floor(value) && std::abs(value) < kLargestWhole ? std::to_string(int64_t(value))
+                                                                       : nlohmann::json(value).dump();
 }
 
 std::string shown(const OrderedJson& value) {
@@ -149,7 +149,7 @@ const OrderedJson* ObjectReader::take(const std::string& key, Need need) {
     for (const auto& [name, unused] : object_.items())
       if (!contains(taken_, name) && name.size() < kLongestShown && edit_distance(name, key) <= 2)
         refuse(name, {key});
-    place_.key(key).fail("is missing");
+    place_.key(key).fail("is missing; it has no default");
   }
   return nullptr;
 }

@@ -34,6 +34,9 @@ struct Place {
 /// beyond 32 levels and NUL bytes are errors.
 OrderedJson parse_json(const std::string& text, const std::string& source);
 
+/// A whole number without a fraction, others as JSON writes them.
+std::string number_text(double value);
+
 /// The value as JSON for a message, cut when long.
 std::string shown(const OrderedJson& value);
 

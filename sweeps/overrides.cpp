@@ -26,9 +26,19 @@ OrderedJson& element(OrderedJson& list, const std::string& index, const Place& p
   return list[i];
 }
 
+// Files are checked by the parser; arguments come as any bytes, and would fail only when written out.
+void check_utf8(const std::string& setting) {
+  try {
+    (void)OrderedJson(setting).dump();
+  } catch (const OrderedJson::exception&) {
+    throw std::invalid_argument("--set: the setting holds bytes that are not UTF-8; write it in UTF-8");
+  }
+}
+
 }  // namespace
 
 void apply_override(OrderedJson& sweep, const std::string& setting) {
+  check_utf8(setting);
   const size_t equals = setting.find('=');
   const std::string path = setting.substr(0, equals);
   Place place{"--set " + path, ""};
@@ -46,7 +56,7 @@ void apply_override(OrderedJson& sweep, const std::string& setting) {
     } else if (value->is_object()) {
       place = place.key(key);
       if (!last && !value->contains(key))
-        place.fail("is not there; set it as a whole, as " + place.path + "={...}");
+        place.fail("is not there; set it as a whole, as " + path.substr(0, dot) + "={...}");
       value = &(*value)[key];
     } else {
       place.fail("is " + shown(*value) + ", which has no \"" + key + "\"");

@@ -12,16 +12,15 @@ void check(const TrainSpec& spec, const Place& place) {
     place.key("schedule")
         .key("warmup_epochs")
         .fail("must be below epochs (" + std::to_string(spec.epochs) + "), not " +
-              nlohmann::json(spec.schedule.warmup_epochs).dump());
+              number_text(spec.schedule.warmup_epochs));
 }
 
 void check(const MethodSpec& spec, const Place& place) {
   if (spec.method != Method::diffq || (spec.min_bits < spec.init_bits && spec.init_bits < spec.max_bits))
     return;
-  const auto number = [](double value) { return nlohmann::json(value).dump(); };
   place.key("init_bits")
-      .fail("must lie between min_bits and max_bits, but " + number(spec.min_bits) + " < " +
-            number(spec.init_bits) + " < " + number(spec.max_bits) + " does not hold");
+      .fail("must lie between min_bits and max_bits, but " + number_text(spec.min_bits) + " < " +
+            number_text(spec.init_bits) + " < " + number_text(spec.max_bits) + " does not hold");
 }
 
 }  // namespace diffq

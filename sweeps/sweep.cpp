@@ -1,5 +1,7 @@
 #include "sweeps/sweep.h"
 
+#include <cmath>
+
 #include "sweeps/axes.h"
 #include "sweeps/overrides.h"
 #include "sweeps/runs.h"
@@ -33,25 +35,27 @@ void lay_over(OrderedJson& base, const OrderedJson& changes) {
   for (const auto& [key, value] : changes.items()) lay_over(base[key], value);
 }
 
+void check_batch(const TrainSpec& train, const Place& place, int ranks_per_run) {
+  // As doubles: the product of two valid settings may exceed 2^63, and is then no divisor of the batch
+  // either.
+  const auto batch = double(train.batch_size);
+  const double parts = double(train.accumulate_steps) * ranks_per_run;
+  if (std::fmod(batch, parts) == 0) return;
+  const double below = std::floor(batch / parts) * parts;
+  place.key("batch_size")
+      .fail("must be a multiple of ranks_per_run (" + std::to_string(ranks_per_run) +
+            ") times accumulate_steps (" + std::to_string(train.accumulate_steps) + "), not " +
+            std::to_string(train.batch_size) + "; " + (below > 0 ? number_text(below) + " or " : "") +
+            number_text(below + parts) + " would do");
+}
+
 TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_run) {
   TrainSpec train;
   SpecReader reader(json, place);
   list_keys(reader, train);
   reader.finish();
   check(train, place);
-  // Above 2^53 the product may wrap; a batch that large is not divisible either way.
-  const int64_t parts =
-      train.accumulate_steps > train.batch_size ? 0 : train.accumulate_steps * ranks_per_run;
-  if (parts == 0 || train.batch_size % parts != 0) {
-    const int64_t below = parts == 0 ? 0 : train.batch_size / parts * parts;
-    std::string problem = "must be a multiple of ranks_per_run (" + std::to_string(ranks_per_run) +
-                          ") times accumulate_steps (" + std::to_string(train.accumulate_steps) + "), not " +
-                          std::to_string(train.batch_size);
-    if (parts > 0)
-      problem += "; " + (below > 0 ? std::to_string(below) + " or " : "") + std::to_string(below + parts) +
-                 " would do";
-    place.key("batch_size").fail(problem);
-  }
+  check_batch(train, place, ranks_per_run);
   return train;
 }
 
