@@ -1,0 +1,10 @@
+#include "quant/lanes_avx512.h"
+// The lanes come first: the template is written in their terms.
+#include "quant/kernel_template.h"
+
+namespace diffq {
+
+extern const KernelTable kAvx512Kernels;
+const KernelTable kAvx512Kernels{extremes, draw, group_scales, add_noise, group_dots};
+
+}  // namespace diffq
