@@ -1,7 +1,11 @@
-"""What h5py and pandas make of a results.h5, with no code of ours. Argument: the program that writes the samples."""
+"""What h5py and pandas make of a results.h5, with no code of ours, and what our reader makes of files that h5py wrote.
+
+Argument: the program that writes and reads the samples.
+"""
 
 import math
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,7 +48,6 @@ def check_columns(file):
                 assert info is not None and info.encoding == "utf-8" and info.length >= 1, (table, name, info)
             else:
                 assert dtype[name] == np.dtype(kind), (table, name, dtype[name])
-        assert file[table].attrs["crc32"] == zlib.crc32(file[table][:].tobytes()), table
 
 
 def check_attributes(file, sweep):
@@ -93,16 +96,85 @@ def check_sample(file):
     assert list(merged.method) == ["diffq", "diffq"]
 
 
+def check_seal(path):
+    with open(path, "rb") as file:
+        content = file.read()
+    body, seal = content[:-22], content[-22:]
+    assert seal == b"\ndiffq-crc32 %08x\n" % zlib.crc32(body), seal
+
+
+def read_back(path):
+    return subprocess.run([sys.argv[1], "read", path], capture_output=True, text=True).stdout.strip()
+
+
+def replace_table(file, table, fields):
+    """The table with other columns: `fields` is a list of (name, dtype)."""
+    old = file[table][:]
+    new = np.zeros(len(old), dtype=fields)
+    for name in new.dtype.names:
+        if name in old.dtype.names:
+            new[name] = old[name]
+    del file[table]
+    file.create_dataset(table, data=new)
+
+
+def check_files_of_others(sample, folder):
+    with h5py.File(sample, "r") as file:
+        fields = [(name, file["runs"].dtype[name]) for name in file["runs"].dtype.names]
+    whole = "demo λ 2 2 1 2\n0123456789ab diffq\nba9876543210 lsq"
+    assert read_back(sample) == whole
+
+    def variant(change):
+        path = f"{folder}/variant.h5"
+        shutil.copy(sample, path)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        answer = read_back(path)
+        return answer.removeprefix(path + ": ")
+
+    # Columns added, moved to another place, and strings of another width.
+    more = [("note", h5py.string_dtype("utf-8", 5)), *reversed(fields), ("score", "<f4")]
+    assert variant(lambda file: replace_table(file, "runs", more)) == whole
+    without = [field for field in fields if field[0] != "lambda"]
+    assert variant(lambda file: replace_table(file, "runs", without)) == "/runs: has no column 'lambda'"
+    narrow = [(name, "<f4" if name == "metric" else kind) for name, kind in fields]
+    assert variant(lambda file: replace_table(file, "runs", narrow)) == "/runs: column 'metric' has another type of numbers"
+    loose = [(name, h5py.string_dtype() if name == "model" else kind) for name, kind in fields if name != "config_json"]
+    answer = variant(lambda file: replace_table(file, "runs", loose))
+    assert answer == "/runs: column 'model' is not of fixed-length strings", answer
+
+    def remove(file, name):
+        del file[name]
+
+    def set_attribute(file, name, value):
+        file.attrs[name] = value
+
+    def matrix(file):
+        del file["epochs"]
+        file["epochs"] = np.zeros((2, 2))
+
+    assert variant(lambda file: remove(file, "layers")) == "/layers: is missing"
+    assert variant(matrix) == "/epochs: has not one dimension"
+    assert variant(lambda file: set_attribute(file, "schema_version", 2)) == "schema_version is 2; this program reads 1"
+    assert variant(lambda file: set_attribute(file, "schema_version", "1")) == "attribute 'schema_version' is not a whole number"
+    assert variant(lambda file: remove(file.attrs, "sweep")) == "attribute 'sweep' is missing"
+    # Text set by h5py is of variable length.
+    answer = variant(lambda file: set_attribute(file, "sweep", "other"))
+    assert answer == "attribute 'sweep' is not a fixed-length string", answer
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         sample, empty = f"{folder}/sample.h5", f"{folder}/empty.h5"
-        subprocess.run([sys.argv[1], sample, empty], check=True)
+        subprocess.run([sys.argv[1], "write", sample, empty], check=True)
+        check_seal(sample)
         with h5py.File(sample, "r") as file:
             check_sample(file)
         with h5py.File(empty, "r") as file:
             check_columns(file)
             check_attributes(file, "")
             assert all(len(frame(file, table)) == 0 for table in COLUMNS)
+        check_files_of_others(sample, folder)
     print("results.h5: columns, types, strings and attributes as promised")
 
 
