@@ -51,7 +51,7 @@ Place Place::key(std::string_view name) const {
 Place Place::index(size_t i) const { return {source, path + "[" + std::to_string(i) + "]"}; }
 
 void Place::fail(const std::string& problem) const {
-  throw std::invalid_argument(source + ": " + (path.empty() ? "" : path + ": ") +
+  throw std::invalid_argument(printable(source, kLongestMessage) + ": " + (path.empty() ? "" : path + ": ") +
                               printable(problem, kLongestMessage));
 }
 

@@ -35,6 +35,7 @@ TEST(Overrides, AreCheckedLikeTheFile) {
 TEST(Overrides, ErrorsNameTheSetting) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {"benchmarks.0.train.epochs", "--set benchmarks.0.train.epochs: has no '='; write --set key.key=value"},
+      {"a\nb.c", "--set a?b.c: has no '='; write --set key.key=value"},
       {"=3", "--set : has an empty key; write --set key.key=value"},
       {"benchmarks..train=3",
        "--set benchmarks..train: benchmarks: has an empty key; write --set key.key=value"},
