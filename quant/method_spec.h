@@ -1,5 +1,6 @@
 #pragma once
-// What the user asked of a method: how the weights of a run are quantised. Plain values, read and checked by sweeps/.
+// What the user asked of a method: how the weights of a run are quantised. Plain values, read and checked by
+// sweeps/.
 
 #include <array>
 #include <optional>
@@ -11,8 +12,11 @@
 namespace diffq {
 
 enum class Method { fp32, ptq, qat, lsq, diffq };
-inline constexpr std::array<std::pair<std::string_view, Method>, 5> kMethodNames{
-    {{"fp32", Method::fp32}, {"ptq", Method::ptq}, {"qat", Method::qat}, {"lsq", Method::lsq}, {"diffq", Method::diffq}}};
+inline constexpr std::array<std::pair<std::string_view, Method>, 5> kMethodNames{{{"fp32", Method::fp32},
+                                                                                  {"ptq", Method::ptq},
+                                                                                  {"qat", Method::qat},
+                                                                                  {"lsq", Method::lsq},
+                                                                                  {"diffq", Method::diffq}}};
 
 /// Distribution of the pseudo quantization noise: N(0,1)/2 or U(-1/2, 1/2).
 enum class NoiseKind { gaussian, uniform };
@@ -46,11 +50,12 @@ struct MethodSpec {
   Method method = Method::fp32;
   int bits = 0;              ///< ptq, qat: 1-15; lsq: 2-15
   Clip clip = Clip::minmax;  ///< ptq
-  std::string start;         ///< "" (random weights), "fp32" (the finished fp32 run of the same seed) or a safetensors file
+  std::string
+      start;  ///< "" (random weights), "fp32" (the finished fp32 run of the same seed) or a safetensors file
   std::optional<double> scale_lr;  ///< lsq: learning rate of the scales; the weights' rate when absent
 
   // diffq
-  double lambda = 0;  ///< loss per MB (2^20 bytes)
+  double lambda = 0;       ///< loss per MB (2^20 bytes)
   int64_t group_size = 8;  ///< entries a group; 0: one group a tensor
   NoiseKind noise = NoiseKind::gaussian;
   Parametrisation parametrisation = Parametrisation::bits;

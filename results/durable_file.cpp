@@ -21,10 +21,12 @@ void sync_path(const std::filesystem::path& path, int flags) {
 
 }  // namespace
 
-void replace_file(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& write) {
+void replace_file(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path&)>& write) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   // The process's number keeps two writers (a left-over of a killed run and its successor) apart.
-  const std::filesystem::path temporary = folder / ("." + path.filename().string() + ".tmp" + std::to_string(::getpid()));
+  const std::filesystem::path temporary =
+      folder / ("." + path.filename().string() + ".tmp" + std::to_string(::getpid()));
   try {
     write(temporary);
     sync_path(temporary, O_RDONLY);

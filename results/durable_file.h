@@ -7,9 +7,11 @@
 
 namespace diffq {
 
-/// Calls `write` with a temporary path in the same folder, syncs what it wrote, renames it to `path`, syncs the folder.
-/// If anything throws, the temporary is removed and the old file stays. Throws std::runtime_error naming the path.
-void replace_file(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& write);
+/// Calls `write` with a temporary path in the same folder, syncs what it wrote, renames it to `path`, syncs
+/// the folder. If anything throws, the temporary is removed and the old file stays. Throws std::runtime_error
+/// naming the path.
+void replace_file(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path&)>& write);
 /// The same for a text.
 void replace_file(const std::filesystem::path& path, const std::string& text);
 

@@ -1,5 +1,6 @@
 #pragma once
-// The rows of the result tables, and their JSON form, in which they travel to the queue. Not applicable is NaN or "".
+// The rows of the result tables, and their JSON form, in which they travel to the queue. Not applicable is
+// NaN or "".
 
 #include <cmath>
 #include <cstdint>
