@@ -55,15 +55,15 @@ std::vector<nlohmann::json> read_journal(const std::filesystem::path& path) {
     ++number;
     if (line.empty()) continue;
     auto event = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!event.is_object()) {
+    if (!event.is_object() || !event.contains("event") || !event["event"].is_string()) {
       // Torn by a kill: fine at the end of what one start wrote, which the next start closed with a line
       // break.
       damaged = number;
       continue;
     }
     if (damaged != 0 && event.value("event", "") != "sweep_started") {
-      throw std::runtime_error(path.string() + ": line " + std::to_string(damaged) +
-                               " is damaged; restore the file or remove that line");
+      throw std::invalid_argument(path.string() + ": line " + std::to_string(damaged) +
+                                  " is damaged; restore the file or remove that line");
     }
     damaged = 0;
     events.push_back(std::move(event));

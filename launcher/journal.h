@@ -25,8 +25,8 @@ class Journal {
   int file_ = -1;
 };
 
-/// All whole events in order; nothing if there is no such file. Throws std::runtime_error naming the path and
-/// line if a line other than the last is damaged.
+/// All whole events in order; nothing if there is no such file. Throws std::invalid_argument naming the path
+/// and line if a line is damaged that is not the last of a start.
 std::vector<nlohmann::json> read_journal(const std::filesystem::path& path);
 
 /// Now, as 2026-01-31T23:59:59Z.

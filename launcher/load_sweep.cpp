@@ -23,9 +23,6 @@ std::string read_text(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// "benchmarks[0].methods[2]" -> "benchmarks[0]": where the data of a run is written.
-std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
-
 DataSummary check_data_of(const std::string& path, const Run& run) {
   DataSummary summary;
   try {
@@ -51,6 +48,8 @@ void check_run(const std::string& path, const Run& run, const DataSummary& summa
 }
 
 }  // namespace
+
+std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
 
 LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   LoadedSweep loaded;
@@ -97,7 +96,8 @@ void check_folder(const std::filesystem::path& folder, const Sweep& sweep) {
   std::ifstream file(path);
   if (!file) return;
   const auto there = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  const std::string name = there.is_object() ? there.value("sweep", "") : "";
+  const bool named = there.is_object() && there.contains("sweep") && there["sweep"].is_string();
+  const std::string name = named ? there["sweep"].get<std::string>() : "";
   if (name == sweep.name) return;
   throw std::invalid_argument(
       folder.string() + ": holds " +

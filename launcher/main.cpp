@@ -22,13 +22,17 @@ int wrong_input(const std::string& what) {
   return kWrongInput;
 }
 
-// Of one rank: the others may be waiting for it, so the whole job has to end.
-int internal_failure(const std::string& what) {
-  std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), what.c_str());
+bool mpi_is_running() {
   int started = 0, stopped = 0;
   MPI_Initialized(&started);
   MPI_Finalized(&stopped);
-  if (started != 0 && stopped == 0) MPI_Abort(MPI_COMM_WORLD, kInternal);
+  return started != 0 && stopped == 0;
+}
+
+// Of one rank: the others may be waiting for it, so the whole job has to end.
+int internal_failure(const std::string& what) {
+  std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), what.c_str());
+  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, kInternal);
   return kInternal;
 }
 
@@ -94,7 +98,8 @@ int main(int argc, char** argv) {
   try {
     return dispatch(app, arguments);
   } catch (const std::invalid_argument& error) {
-    return wrong_input(error.what());
+    // `run` tells of wrong input by its exit code; what it throws concerns one rank.
+    return mpi_is_running() ? internal_failure(error.what()) : wrong_input(error.what());
   } catch (const std::exception& error) {
     return internal_failure(diffq::reason_of(error));
   }

@@ -80,6 +80,7 @@ QueueService::QueueService(MPI_Comm communicator, int groups, SweepState& state,
       }) {}
 
 QueueService::~QueueService() {
+  abandoned_ = true;
   if (thread_.joinable()) thread_.join();
 }
 
@@ -89,7 +90,7 @@ void QueueService::join() {
 }
 
 void QueueService::serve() {
-  while (dismissed_ < groups_) {
+  while (dismissed_ < groups_ && !abandoned_) {
     try {
       int source = 0;
       const auto text = receive(communicator_, source);

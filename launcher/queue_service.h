@@ -6,6 +6,7 @@
 
 #include <mpi.h>
 
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -44,7 +45,7 @@ class QueueService {
  public:
   /// Starts the thread. Everything is borrowed and must outlive it.
   QueueService(MPI_Comm communicator, int groups, SweepState& state, ProgressLine& progress);
-  ~QueueService();
+  ~QueueService();  ///< stops the thread at once if join() has not returned
   QueueService(const QueueService&) = delete;
   QueueService& operator=(const QueueService&) = delete;
 
@@ -67,6 +68,7 @@ class QueueService {
   std::vector<Waiting> waiting_;
   int dismissed_ = 0;
   std::exception_ptr error_;
+  std::atomic<bool> abandoned_ = false;
   std::thread thread_;
 };
 

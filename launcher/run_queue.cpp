@@ -40,8 +40,14 @@ bool RunQueue::exhausted() const {
 void RunQueue::finish(size_t run) { states_[run] = RunState::done; }
 
 std::vector<std::pair<size_t, std::string>> RunQueue::fail(size_t run, const std::string& reason) {
-  std::vector<std::pair<size_t, std::string>> failed{{run, reason}};
   states_[run] = RunState::failed;
+  auto failed = fail_waiting();
+  failed.insert(failed.begin(), {run, reason});
+  return failed;
+}
+
+std::vector<std::pair<size_t, std::string>> RunQueue::fail_waiting() {
+  std::vector<std::pair<size_t, std::string>> failed;
   // Runs come after what they start from: one pass reaches all.
   for (size_t later = 0; later < states_.size(); ++later) {
     const int start = sweep_.runs[later].depends_on;

@@ -28,6 +28,9 @@ class RunQueue {
   /// Marks the run failed, and with it every run that waits for it. Returns those with their reasons, `run`
   /// first.
   std::vector<std::pair<size_t, std::string>> fail(size_t run, const std::string& reason);
+  /// The same for what an earlier start left: marks the runs failed that wait for a failed one, and returns
+  /// them.
+  std::vector<std::pair<size_t, std::string>> fail_waiting();
 
   RunState state(size_t run) const { return states_[run]; }
   size_t count(RunState state) const;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <numeric>
 #include <optional>
 
 #include "launcher/group_runner.h"
@@ -21,9 +22,27 @@
 namespace diffq {
 namespace {
 
+// What world rank 0 alone has to know before it starts.
+struct Outlook {
+  std::vector<size_t> selected;
+  FolderState folder;  ///< what earlier starts left
+};
+
+std::vector<size_t> all_runs(const Sweep& sweep) {
+  std::vector<size_t> runs(sweep.runs.size());
+  std::iota(runs.begin(), runs.end(), size_t{0});
+  return runs;
+}
+
+FolderState earlier(const Sweep& sweep, const RunOptions& options) {
+  std::vector<std::string> warnings;
+  FolderState state = read_folder(options.out, sweep, options.retry_failed, warnings);
+  for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
+  return state;
+}
+
 // Rank 0 checks everything the user wrote; all ranks learn of its verdict before anything is made.
-std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& world,
-                                    std::vector<size_t>& selected) {
+std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& world, Outlook& outlook) {
   std::string text, error;
   Sweep sweep;
   if (world.rank() == 0) {
@@ -31,13 +50,15 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
       LoadedSweep loaded = load_sweep(options.sweep_file, options.overrides);
       sweep = std::move(loaded.sweep);
       text = std::move(loaded.text);
-      selected = select_runs(sweep, options.only);
+      outlook.selected = options.only.empty() ? all_runs(sweep) : select_runs(sweep, options.only);
       if (world.size() % sweep.ranks_per_run != 0) {
         throw std::invalid_argument(options.sweep_file +
                                     ": ranks_per_run: " + std::to_string(sweep.ranks_per_run) +
                                     " does not divide the " + std::to_string(world.size()) +
                                     " ranks of this job; start mpirun -n with a multiple of it");
       }
+      check_folder(options.out, sweep);
+      outlook.folder = earlier(sweep, options);
       prepare_folder(options.out, sweep);
     } catch (const std::invalid_argument& wrong) {
       error = wrong.what();
@@ -75,10 +96,10 @@ std::vector<EnvironmentRow> gather_environment(const World& world) {
 // last word.
 class Headquarters {
  public:
-  Headquarters(const Sweep& sweep, const RunOptions& options, const std::vector<size_t>& selected,
+  Headquarters(const Sweep& sweep, const RunOptions& options, Outlook outlook,
                std::vector<EnvironmentRow> environment, MPI_Comm queue, int groups)
       : options_(options),
-        state_(sweep, earlier(sweep, options), selected, options.out, std::move(environment)),
+        state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment)),
         progress_(state_, options.quiet),
         writer_(state_, options.out),
         service_(queue, groups, state_, progress_) {}
@@ -98,13 +119,6 @@ class Headquarters {
   }
 
  private:
-  static FolderState earlier(const Sweep& sweep, const RunOptions& options) {
-    std::vector<std::string> warnings;
-    FolderState state = read_folder(options.out, sweep, options.retry_failed, warnings);
-    for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
-    return state;
-  }
-
   const RunOptions& options_;
   SweepState state_;
   ProgressLine progress_;
@@ -116,8 +130,8 @@ class Headquarters {
 
 int run_sweep(const RunOptions& options, const TrainFunction& train) {
   const World world;
-  std::vector<size_t> selected;
-  const std::optional<Sweep> sweep = agree_on_sweep(options, world, selected);
+  Outlook outlook;
+  const std::optional<Sweep> sweep = agree_on_sweep(options, world, outlook);
   if (!sweep) {
     world.barrier();
     return 2;
@@ -134,7 +148,7 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   {
     std::optional<Headquarters> headquarters;
     if (world.rank() == 0)
-      headquarters.emplace(*sweep, options, selected, std::move(environment), queue_comm, groups);
+      headquarters.emplace(*sweep, options, std::move(outlook), std::move(environment), queue_comm, groups);
     MpiCommunicator communicator(group_comm, world.host());
     GroupRunner(*sweep, options.out, group, queue_comm, communicator, train).run();
     if (headquarters) code = headquarters->close();

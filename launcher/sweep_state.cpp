@@ -1,8 +1,8 @@
 #include "launcher/sweep_state.h"
 
 #include <map>
-#include <tuple>
 
+#include "launcher/load_sweep.h"
 #include "launcher/version.h"
 
 namespace diffq {
@@ -16,18 +16,16 @@ std::string word_of(const Table& table, Value value) {
   return "";
 }
 
-// The fp32 run's metric belongs into every row of the same benchmark, data, model and seed.
-void fill_fp32_metrics(std::vector<RunRow>& rows) {
-  const auto key = [](const RunRow& row) {
-    return std::tuple(row.benchmark, row.dataset, row.model, row.seed);
-  };
-  std::map<decltype(key(RunRow{})), double> metrics;
-  for (const RunRow& row : rows) {
-    if (row.method == "fp32" && row.status == "done") metrics.emplace(key(row), row.metric);
+// The fp32 run's metric belongs into every row of the same entry of "benchmarks" and seed. `rows`: one a run.
+void fill_fp32_metrics(const Sweep& sweep, std::vector<RunRow>& rows) {
+  std::map<std::pair<std::string, int64_t>, double> metrics;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].method == "fp32" && rows[i].status == "done")
+      metrics.emplace(std::pair(benchmark_of(sweep.runs[i]), rows[i].seed), rows[i].metric);
   }
-  for (RunRow& row : rows) {
-    const auto found = metrics.find(key(row));
-    if (found != metrics.end()) row.metric_fp32 = found->second;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto found = metrics.find({benchmark_of(sweep.runs[i]), rows[i].seed});
+    if (found != metrics.end()) rows[i].metric_fp32 = found->second;
   }
 }
 
@@ -104,6 +102,8 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
                    {"runs", sweep.runs.size()},
                    {"ranks", environment_.size()},
                    {"host", environment_.empty() ? "" : environment_.front().host}});
+  // Runs that are new in the sweep, or whose failure a kill kept out of the journal.
+  record_failures(queue_.fail_waiting());
 }
 
 std::optional<size_t> SweepState::next(int group) {
@@ -139,7 +139,11 @@ void SweepState::done(size_t run, const RunRecord& record) {
 
 void SweepState::failed(size_t run, const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  for (const auto& [each, why] : queue_.fail(run, reason)) {
+  record_failures(queue_.fail(run, reason));
+}
+
+void SweepState::record_failures(const std::vector<std::pair<size_t, std::string>>& failures) {
+  for (const auto& [each, why] : failures) {
     records_[each].run.status = "failed";
     records_[each].run.reason = why;
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
@@ -171,7 +175,7 @@ ResultFile SweepState::results() const {
     file.epochs.insert(file.epochs.end(), record.epochs.begin(), record.epochs.end());
     file.layers.insert(file.layers.end(), record.layers.begin(), record.layers.end());
   }
-  fill_fp32_metrics(file.runs);
+  fill_fp32_metrics(sweep_, file.runs);
   return file;
 }
 

@@ -51,6 +51,8 @@ class SweepState {
   ResultFile results() const;
 
  private:
+  void record_failures(const std::vector<std::pair<size_t, std::string>>& failures);
+
   const Sweep& sweep_;
   mutable std::mutex mutex_;
   RunQueue queue_;

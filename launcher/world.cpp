@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -60,7 +61,10 @@ World::World() : host_(host_name()) {
   MPI_Comm_free(&local);
 }
 
-World::~World() { MPI_Finalize(); }
+World::~World() {
+  // MPI_Finalize waits for the other ranks, and they may be waiting for this one: main has to abort instead.
+  if (std::uncaught_exceptions() == 0) MPI_Finalize();
+}
 
 std::string World::broadcast(const std::string& text) const {
   unsigned long long length = text.size();
@@ -72,7 +76,9 @@ std::string World::broadcast(const std::string& text) const {
 }
 
 int World::broadcast(int value) const {
-  check_mpi(MPI_Bcast(&value, 1, MPI_INT, 0, MPI_COMM_WORLD), "MPI_Bcast");
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibcast(&value, 1, MPI_INT, 0, MPI_COMM_WORLD, &request), "MPI_Ibcast");
+  wait_politely(request);
   return value;
 }
 

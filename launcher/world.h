@@ -16,7 +16,7 @@ class World {
   /// MPI_Init_thread(MPI_THREAD_MULTIPLE). Throws std::runtime_error if MPI gives less, or if this is one of
   /// several processes that don't see each other (srun without PMIx starts N singletons).
   World();
-  ~World();  ///< MPI_Finalize
+  ~World();  ///< MPI_Finalize, unless by an exception: then the job has to be aborted
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
@@ -28,7 +28,7 @@ class World {
 
   /// The same text on all ranks: rank 0's.
   std::string broadcast(const std::string& text) const;
-  int broadcast(int value) const;
+  int broadcast(int value) const;  ///< waits without keeping a core busy
   void barrier() const;
   /// Each rank's text, in order of rank, on rank 0; empty elsewhere.
   std::vector<std::string> gather(const std::string& text) const;
