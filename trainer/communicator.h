@@ -16,6 +16,9 @@ struct RunFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The reason that an exception gives, in one line.
+std::string reason_of(const std::exception& error);
+
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include "datasets/loader.h"
-#include "trainer/train_step.h"
 
 namespace diffq {
 

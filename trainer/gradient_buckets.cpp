@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <exception>
-
 namespace diffq {
 
 // Fires when torch has written a parameter's complete gradient into our view.
@@ -85,28 +83,26 @@ void GradientBuckets::start_next() {
   communicator_.start_sum(store_.gradient().slice(0, bucket.begin, bucket.end));
 }
 
-void GradientBuckets::finish(const at::Tensor& loss, bool failed) {
+std::string GradientBuckets::finish(const at::Tensor& loss, std::string failure) {
   torch::NoGradGuard no_grad;
   armed_ = false;
-  std::exception_ptr error;
   for (; next_bucket_ < store_.buckets().size(); ++next_bucket_) {
     const Bucket& bucket = store_.buckets()[next_bucket_];
     const at::Tensor range = store_.gradient().slice(0, bucket.begin, bucket.end);
     // A parameter whose hook did not fire (unused, dropped layer) keeps the zeros of begin(), or what earlier
     // micro-batches put there.
     try {
-      if (!failed) pull_back(bucket);
-    } catch (...) {
-      error = std::current_exception();
-      failed = true;
+      if (failure.empty()) pull_back(bucket);
+    } catch (const std::exception& error) {
+      failure = reason_of(error);
     }
-    if (failed) range.zero_();
-    if (next_bucket_ + 1 == store_.buckets().size()) fill_tail(loss, failed);
+    if (!failure.empty()) range.zero_();
+    if (next_bucket_ + 1 == store_.buckets().size()) fill_tail(loss, !failure.empty());
     communicator_.start_sum(range);
   }
   communicator_.wait();
   read_tail();
-  if (error) std::rethrow_exception(error);
+  return failure;
 }
 
 void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "trainer/communicator.h"
@@ -30,15 +31,15 @@ class GradientBuckets {
   /// Before backward of the step's last micro-batch: from now on a complete gradient fills its bucket.
   void arm();
   /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
-  /// order, waits. `loss`: this rank's mean loss, one number. With `failed`, buckets not yet started are
-  /// summed as zeros, so that no rank waits. Then gradient() holds the sums over ranks, and the model's
-  /// buffers their means. Throws what the quantizer threw, after the sums: the other ranks then see this one
-  /// as failed.
-  void finish(const at::Tensor& loss, bool failed);
+  /// order, waits. `loss`: this rank's mean loss, one number. `failure`: why this rank failed, or empty; if
+  /// it did, buckets not yet started are summed as zeros, so that no rank waits. Then gradient() holds the
+  /// sums over ranks, and the model's buffers their means. Returns `failure`, or why the quantizer failed
+  /// meanwhile; throws only what the communicator throws.
+  std::string finish(const at::Tensor& loss, std::string failure);
 
   double mean_loss() const { return mean_loss_; }           ///< over the group, after finish
   int nonfinite_ranks() const { return nonfinite_ranks_; }  ///< ranks whose loss was not finite
-  int failed_ranks() const { return failed_ranks_; }        ///< ranks that finished with `failed`
+  int failed_ranks() const { return failed_ranks_; }        ///< ranks that finished with a failure
   void restore_buffers();  ///< puts the model's buffers back to those of begin()
   int64_t hook_calls(size_t entry) const { return fired_count_[entry]; }  ///< since begin(), while armed
 

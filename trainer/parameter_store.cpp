@@ -31,7 +31,8 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
       entries_[place->second].aliases.push_back(item.key());
       continue;
     }
-    TORCH_CHECK(parameter.scalar_type() == at::kFloat, item.key(), ": parameters must be float32");
+    TORCH_CHECK(parameter.scalar_type() == at::kFloat && parameter.requires_grad(), item.key(),
+                ": parameters must be float32 and take a gradient");
     ParameterEntry entry;
     entry.name = item.key();
     entry.parameter = parameter;

@@ -12,9 +12,11 @@
 
 namespace diffq {
 
-enum class ModelName { small_cnn, resnet20 };
-inline constexpr std::array<std::pair<std::string_view, ModelName>, 2> kModelNames{
-    {{"small_cnn", ModelName::small_cnn}, {"resnet20", ModelName::resnet20}}};
+enum class ModelName { small_cnn, resnet20, resnet18 };
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 3> kModelNames{
+    {{"small_cnn", ModelName::small_cnn},
+     {"resnet20", ModelName::resnet20},
+     {"resnet18", ModelName::resnet18}}};
 
 struct ModelSpec {
   ModelName name = ModelName::small_cnn;

@@ -40,9 +40,13 @@ class Training {
 
  private:
   void prepare();
+  template <class Work>
+  void alone(const Work& work);
+  void agree() { communicator_.agree(failure_); }
   EpochRow train_epoch(int64_t epoch);
   MetricSums measure(const Dataset& data);
   void finish_record();
+  void describe_run();
 
   const RunSpec& spec_;
   const DataSplits& data_;
@@ -55,22 +59,36 @@ class Training {
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
   RunRecord record_;
+  std::string failure_;  ///< of this rank, not yet known to the group
 };
+
+// What may fail on this rank alone, between two meetings of the group. A rank that left at once would keep
+// the others waiting: it goes on to the next step or agree(), where all leave together.
+template <class Work>
+void Training::alone(const Work& work) {
+  try {
+    work();
+  } catch (const RunFailure&) {
+    throw;  // known to all
+  } catch (const std::exception& error) {
+    failure_ = reason_of(error);
+  }
+}
 
 // Same start on every rank, whatever file or generator it came from.
 void Training::prepare() {
-  std::string failure;
-  try {
+  alone([&] {
     if (!context_.start_file.empty()) load_weights(context_.start_file, store_);
-  } catch (const std::exception& error) {
-    failure = reason_of(error);
-  }
-  communicator_.agree(failure);
+  });
+  agree();
   communicator_.broadcast(store_.master());
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
-  quantizer_->initialize_own();
-  buckets_.emplace(store_, *quantizer_, communicator_);
-  step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+  alone([&] {
+    quantizer_->initialize_own();
+    buckets_.emplace(store_, *quantizer_, communicator_);
+    step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+  });
+  agree();
 }
 
 EpochRow Training::train_epoch(int64_t epoch) {
@@ -80,6 +98,7 @@ EpochRow Training::train_epoch(int64_t epoch) {
   // Made inside the first step, where a failure of one rank is known to all.
   std::optional<Loader> loader;
   const auto next_batch = [&] {
+    if (!failure_.empty()) throw std::runtime_error(failure_);
     if (!loader) {
       loader.emplace(*data_.train,
                      training_batches(data_.train->size(), train.batch_size, train.accumulate_steps,
@@ -96,7 +115,12 @@ EpochRow Training::train_epoch(int64_t epoch) {
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t step = epoch * steps + s;
     row.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
-    const StepResult result = step_->run(step, row.lr, next_batch);
+    StepResult result;
+    alone([&] {
+      result = step_->run(step, row.lr, next_batch);
+      if (communicator_.rank() == 0)
+        context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
+    });
     if (result.skipped.empty()) {
       loss_sum += result.loss;
       ++counted;
@@ -108,7 +132,6 @@ EpochRow Training::train_epoch(int64_t epoch) {
                          result.skipped + ", " + std::to_string(skipped_in_a_row) + " steps in a row");
       }
     }
-    if (communicator_.rank() == 0) context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
   }
   record_.run.steps += steps;
   row.train_loss = counted > 0 ? loss_sum / static_cast<double>(counted) : kNotApplicable;
@@ -117,7 +140,8 @@ EpochRow Training::train_epoch(int64_t epoch) {
 }
 
 MetricSums Training::measure(const Dataset& data) {
-  quantizer_->materialize_rounded();
+  alone([&] { quantizer_->materialize_rounded(); });
+  agree();
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
@@ -128,13 +152,15 @@ RunRecord Training::run() {
     EpochRow row = train_epoch(epoch);
     train_seconds += row.seconds;
     const MetricSums valid = measure(*data_.valid);
-    row.eval_loss = valid.loss / valid.count;
-    row.metric = task_->metric(valid);
-    row.size_mb = quantizer_->size_mb();
-    row.expected_size_mb = quantizer_->expected_size_mb();
-    row.mean_bits = mean_bits(quantizer_->bits());
-    record_.epochs.push_back(row);
-    if (communicator_.rank() == 0) context_.on_epoch(row);
+    alone([&] {
+      row.eval_loss = valid.loss / valid.count;
+      row.metric = task_->metric(valid);
+      row.size_mb = quantizer_->size_mb();
+      row.expected_size_mb = quantizer_->expected_size_mb();
+      row.mean_bits = mean_bits(quantizer_->bits());
+      record_.epochs.push_back(row);
+      if (communicator_.rank() == 0) context_.on_epoch(row);
+    });
   }
   record_.run.train_seconds = train_seconds;
   record_.run.samples_per_second =
@@ -146,6 +172,21 @@ RunRecord Training::run() {
 
 void Training::finish_record() {
   RunRow& run = record_.run;
+  run.metric_valid =
+      record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
+  run.metric = task_->metric(measure(*data_.test));
+  double peak[1] = {communicator_.rank() == 0 ? peak_memory_mb() : 0};
+  communicator_.sum(peak);
+  run.peak_memory_mb = peak[0];
+  alone([&] {
+    describe_run();
+    if (communicator_.rank() == 0 && !context_.model_file.empty()) save_weights(context_.model_file, store_);
+  });
+  agree();
+}
+
+void Training::describe_run() {
+  RunRow& run = record_.run;
   run.run_id = context_.run_id;
   run.benchmark = task_->benchmark();
   run.metric_name = task_->metric_name();
@@ -153,28 +194,14 @@ void Training::finish_record() {
   run.seed = static_cast<int64_t>(spec_.seed);
   run.ranks = communicator_.size();
   run.epochs = spec_.train.epochs;
-  run.metric_valid =
-      record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
-  run.metric = task_->metric(measure(*data_.test));
   run.size_mb = quantizer_->size_mb();
   int64_t parameters = 0;
   for (const auto& entry : store_.entries()) parameters += entry.numel;
   run.size_fp32_mb = static_cast<double>(parameters) * 4 / (1 << 20);
   run.ratio = run.size_fp32_mb / run.size_mb;
   run.mean_bits = mean_bits(quantizer_->bits());
-  double peak[1] = {communicator_.rank() == 0 ? peak_memory_mb() : 0};
-  communicator_.sum(peak);
-  run.peak_memory_mb = peak[0];
   run.status = "done";
   record_.layers = layer_rows(context_.run_id, quantizer_->bits());
-
-  std::string failure;
-  try {
-    if (communicator_.rank() == 0 && !context_.model_file.empty()) save_weights(context_.model_file, store_);
-  } catch (const std::exception& error) {
-    failure = reason_of(error);
-  }
-  communicator_.agree(failure);
 }
 
 }  // namespace

@@ -36,20 +36,11 @@ OptimizerSpec own_optimizer_spec(const RunSpec& spec) {
 
 }  // namespace
 
-std::string reason_of(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  for (char& c : text) {
-    if (c == '\n' || c == '\r') c = ' ';
-  }
-  return text;
-}
-
 TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
                      Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator)
     : spec_(spec),
-      shared_seed_(mix_seed(spec.seed, run_key)),
-      rank_seed_(mix_seed(shared_seed_, static_cast<uint64_t>(communicator.rank()) + 1)),
+      rank_seed_(mix_seed(mix_seed(spec.seed, run_key), static_cast<uint64_t>(communicator.rank()))),
+      noise_seed_(spec.method.rank_noise == RankNoise::shared ? mix_seed(spec.seed, 0) : rank_seed_),
       task_(task),
       store_(store),
       quantizer_(quantizer),
@@ -64,17 +55,12 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
   std::string failure;
   buckets_.begin();
   try {
-    const bool shared = spec_.method.rank_noise == RankNoise::shared;
-    quantizer_.materialize({shared ? shared_seed_ : rank_seed_, static_cast<uint32_t>(step)});
+    quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
     loss = forward_backward(step, next_batch);
   } catch (const std::exception& error) {
     failure = reason_of(error);
   }
-  try {
-    buckets_.finish(loss, /*failed=*/!failure.empty());
-  } catch (const std::exception& error) {
-    failure = reason_of(error);
-  }
+  failure = buckets_.finish(loss, failure);
   if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
 
   StepResult result;

@@ -19,12 +19,14 @@ struct StepResult {
 
 class TrainStep {
  public:
-  /// Everything is borrowed. `run_key` names the run in all random choices.
+  /// Everything is borrowed. `run_key` names the run in all random choices but shared noise, which is the
+  /// same for any number of ranks (a run's id is not).
   TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store, Quantizer& quantizer,
             GradientBuckets& buckets, Communicator& communicator);
 
-  /// Collective. `next_batch` gives this rank's micro-batches. If any rank throws anything meanwhile, all
-  /// ranks throw RunFailure with its reason.
+  /// Collective. `next_batch` gives this rank's micro-batches. If any rank throws before its gradients are
+  /// summed, all ranks throw RunFailure with its reason. What goes wrong after that, in the update, is thrown
+  /// on this rank alone, as it is: the caller tells the group when it meets next.
   StepResult run(int64_t step, double lr, const std::function<Batch()>& next_batch);
 
   Optimizer& weights_optimizer() { return weights_optimizer_; }
@@ -36,7 +38,7 @@ class TrainStep {
   bool own_gradients_finite() const;
 
   const RunSpec& spec_;
-  uint64_t shared_seed_, rank_seed_;
+  uint64_t rank_seed_, noise_seed_;
   Task& task_;
   ParameterStore& store_;
   Quantizer& quantizer_;
@@ -44,8 +46,5 @@ class TrainStep {
   Communicator& communicator_;
   Optimizer weights_optimizer_, own_optimizer_;
 };
-
-/// The reason that an exception gives, in one line.
-std::string reason_of(const std::exception& error);
 
 }  // namespace diffq

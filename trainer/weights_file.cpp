@@ -51,6 +51,36 @@ nlohmann::json read_header(std::ifstream& file, const std::string& path, uint64_
   return header;
 }
 
+struct Range {
+  uint64_t begin = 0, end = 0;
+};
+
+// Where the header says that the tensor's bytes are; a message that begins with `where` if it is not the one
+// that we want.
+Range find_bytes(const nlohmann::json& header, const NamedTensor& tensor, const std::string& where) {
+  const auto found = header.find(tensor.name);
+  if (found == header.end()) throw std::runtime_error(where + ": missing; this file is of another model");
+  Range range;
+  std::string type;
+  std::vector<int64_t> shape;
+  try {
+    found->at("dtype").get_to(type);
+    found->at("shape").get_to(shape);
+    found->at("data_offsets").at(0).get_to(range.begin);
+    found->at("data_offsets").at(1).get_to(range.end);
+  } catch (const nlohmann::json::exception& error) {
+    throw std::runtime_error(where + ": damaged safetensors header: " + error.what());
+  }
+  if (type != "F32" || shape != tensor.shape) {
+    throw std::runtime_error(where + ": is " + type + " " + nlohmann::json(shape).dump() +
+                             "; this model has F32 " + nlohmann::json(tensor.shape).dump());
+  }
+  if (range.end < range.begin || range.end - range.begin != static_cast<uint64_t>(tensor.data.numel()) * 4) {
+    throw std::runtime_error(where + ": damaged safetensors header: offsets do not fit the shape");
+  }
+  return range;
+}
+
 }  // namespace
 
 void save_weights(const std::filesystem::path& path, const ParameterStore& store) {
@@ -80,20 +110,14 @@ void load_weights(const std::filesystem::path& path, ParameterStore& store) {
   const uint64_t start = static_cast<uint64_t>(file.tellg());
   for (NamedTensor& tensor : named_tensors(store)) {
     const std::string where = path.string() + ": " + tensor.name;
-    const auto found = header.find(tensor.name);
-    if (found == header.end()) throw std::runtime_error(where + ": missing; this file is of another model");
-    if (found->at("dtype") != "F32" || found->at("shape") != nlohmann::json(tensor.shape)) {
-      throw std::runtime_error(where + ": is " + found->at("dtype").dump() + " " + found->at("shape").dump() +
-                               "; this model has F32 " + nlohmann::json(tensor.shape).dump());
-    }
-    const uint64_t offset = found->at("data_offsets").at(0),
-                   bytes = static_cast<uint64_t>(tensor.data.numel()) * 4;
-    if (offset > file_size || bytes > file_size - offset || start > file_size - offset - bytes) {
+    const Range range = find_bytes(header, tensor, where);
+    if (range.end > file_size - start) {
       throw std::runtime_error(where + ": lies outside the file, which is truncated or damaged");
     }
     at::Tensor values = at::empty({tensor.data.numel()}, at::kFloat);
-    file.seekg(static_cast<std::streamoff>(start + offset));
-    file.read(static_cast<char*>(values.mutable_data_ptr()), static_cast<std::streamsize>(bytes));
+    file.seekg(static_cast<std::streamoff>(start + range.begin));
+    file.read(static_cast<char*>(values.mutable_data_ptr()),
+              static_cast<std::streamsize>(range.end - range.begin));
     if (!file) throw std::runtime_error(where + ": can't be read");
     tensor.data.copy_(values.view_as(tensor.data));
   }

@@ -15,6 +15,8 @@ std::shared_ptr<ImageModel> make_image_model(const ModelSpec& spec, const ImageS
       return make_small_cnn(shape, spec.batchnorm);
     case ModelName::resnet20:
       return make_resnet20(shape);
+    case ModelName::resnet18:
+      return make_resnet18(shape);
   }
   throw std::invalid_argument("model.name: unknown");
 }

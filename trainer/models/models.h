@@ -26,5 +26,9 @@ std::shared_ptr<ImageModel> make_small_cnn(const ImageShape& shape, bool batchno
 /// ResNet-20 of the CIFAR examples (He et al., arXiv:1512.03385, section 4.2; parameter-free shortcuts,
 /// 269,722 parameters with 3 channels and 10 classes).
 std::shared_ptr<ImageModel> make_resnet20(const ImageShape& shape);
+/// ResNet-18 of the CIFAR examples (the paper's section 4.1 for small pictures: a 3 x 3 convolution of stride
+/// 1 and no pooling at the start; 1 x 1 convolutions as shortcuts; 11,173,962 parameters with 3 channels and
+/// 10 classes).
+std::shared_ptr<ImageModel> make_resnet18(const ImageShape& shape);
 
 }  // namespace diffq

@@ -1,0 +1,143 @@
+#include "trainer/optimizers.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "trainer/schedule.h"
+
+namespace diffq {
+namespace {
+
+// 20 steps of ours and of torch's on the same gradients; ours in two ranges, from gradients stored twice as
+// large.
+void compare_with(
+    const OptimizerSpec& spec,
+    const std::function<std::unique_ptr<torch::optim::Optimizer>(std::vector<at::Tensor>)>& make) {
+  torch::manual_seed(3);
+  const at::Tensor start = at::randn({1000});
+  const at::Tensor values = start.clone(), gradient = at::zeros({1000});
+  Optimizer ours(spec, {{values.slice(0, 0, 333), gradient.slice(0, 0, 333)},
+                        {values.slice(0, 333, 1000), gradient.slice(0, 333, 1000)}});
+  at::Tensor parameter = start.clone().requires_grad_();
+  const auto theirs = make({parameter});
+  for (int step = 0; step < 20; ++step) {
+    const at::Tensor g = at::randn({1000}) * (1 + step % 3);
+    gradient.copy_(g * 2);
+    parameter.mutable_grad() = g.clone();
+    ours.step(spec.lr, 0.5);
+    theirs->step();
+    const double error = (values - parameter.detach()).abs().max().item<double>();
+    ASSERT_LE(error, 1e-6 * parameter.detach().abs().max().item<double>()) << "step " << step;
+  }
+  EXPECT_GT((values - start).abs().min().item<double>(), 0) << "every value moved";
+  EXPECT_EQ(ours.steps(), 20);
+}
+
+TEST(Optimizers, SgdIsTorchs) {
+  for (const double momentum : {0.0, 0.9}) {
+    for (const bool nesterov : {false, true}) {
+      for (const double weight_decay : {0.0, 0.1}) {
+        if (nesterov && momentum == 0) continue;
+        SCOPED_TRACE(testing::Message() << momentum << " " << nesterov << " " << weight_decay);
+        OptimizerSpec spec;
+        spec.lr = 0.03;
+        spec.momentum = momentum;
+        spec.nesterov = nesterov;
+        spec.weight_decay = weight_decay;
+        compare_with(spec, [&](std::vector<at::Tensor> parameters) {
+          return std::make_unique<torch::optim::SGD>(
+              parameters, torch::optim::SGDOptions(0.03).momentum(momentum).nesterov(nesterov).weight_decay(
+                              weight_decay));
+        });
+      }
+    }
+  }
+}
+
+TEST(Optimizers, AdamIsTorchs) {
+  for (const double weight_decay : {0.0, 0.1}) {
+    OptimizerSpec spec;
+    spec.name = OptimizerName::adam;
+    spec.lr = 0.01;
+    spec.beta1 = 0.8;
+    spec.beta2 = 0.99;
+    spec.epsilon = 1e-6;
+    spec.weight_decay = weight_decay;
+    compare_with(spec, [&](std::vector<at::Tensor> parameters) {
+      return std::make_unique<torch::optim::Adam>(
+          parameters,
+          torch::optim::AdamOptions(0.01).betas({0.8, 0.99}).eps(1e-6).weight_decay(weight_decay));
+    });
+    spec.name = OptimizerName::adamw;
+    compare_with(spec, [&](std::vector<at::Tensor> parameters) {
+      return std::make_unique<torch::optim::AdamW>(
+          parameters,
+          torch::optim::AdamWOptions(0.01).betas({0.8, 0.99}).eps(1e-6).weight_decay(weight_decay));
+    });
+  }
+}
+
+TEST(Optimizers, StateIsNamedAndHasTheSizeThatIsPlanned) {
+  const at::Tensor values = at::zeros({10});
+  OptimizerSpec spec;
+  for (const auto name : {OptimizerName::sgd, OptimizerName::adam, OptimizerName::adamw}) {
+    for (const double momentum : {0.0, 0.9}) {
+      spec.name = name;
+      spec.momentum = momentum;
+      int64_t bytes = 0;
+      for (const auto& [label, tensor] : Optimizer(spec, {{values, values.clone()}}).state()) {
+        bytes += static_cast<int64_t>(tensor.nbytes());
+      }
+      EXPECT_EQ(bytes, 10 * Optimizer::state_bytes(spec));
+    }
+  }
+  EXPECT_TRUE(Optimizer(spec, {}).state().empty()) << "nothing to optimise";
+}
+
+TEST(Schedule, Constant) {
+  OptimizerSpec optimizer;
+  optimizer.lr = 0.3;
+  for (const int64_t step : {0, 7, 99}) EXPECT_EQ(learning_rate(optimizer, {}, step, 10, 10), 0.3);
+}
+
+TEST(Schedule, StepFallsAtWholeEpochs) {
+  OptimizerSpec optimizer;
+  ScheduleSpec schedule;
+  schedule.name = ScheduleName::step;
+  schedule.every_epochs = 2;
+  schedule.factor = 0.5;
+  optimizer.lr = 1;
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 19, 10, 6), 1);
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 20, 10, 6), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 59, 10, 6), 0.25);
+}
+
+TEST(Schedule, CosineGoesFromLrToZero) {
+  OptimizerSpec optimizer;
+  ScheduleSpec schedule;
+  schedule.name = ScheduleName::cosine;
+  optimizer.lr = 0.2;
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 0, 10, 6), 0.2);
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 20, 10, 6), 0.15) << "a third: cos 60° = 1/2";
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 30, 10, 6), 0.1);
+  EXPECT_NEAR(learning_rate(optimizer, schedule, 60, 10, 6), 0, 1e-16);
+}
+
+TEST(Schedule, WarmUpRisesLinearlyAndCosineCoversTheRest) {
+  OptimizerSpec optimizer;
+  ScheduleSpec schedule;
+  schedule.warmup_epochs = 1.5;
+  optimizer.lr = 0.3;
+  for (const auto name : {ScheduleName::constant, ScheduleName::step, ScheduleName::cosine}) {
+    schedule.name = name;
+    for (int64_t step = 0; step < 15; ++step) {
+      EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, step, 10, 6), 0.3 * double(step + 1) / 15);
+    }
+    EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 15, 10, 6), 0.3);
+  }
+  EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 30, 10, 6), 0.3 * 0.75)
+      << "15 of 45 steps after warm-up";
+}
+
+}  // namespace
+}  // namespace diffq

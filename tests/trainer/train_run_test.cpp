@@ -1,0 +1,379 @@
+#include "trainer/train_run.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/idx_files.h"
+#include "tests/support/thread_communicator.h"
+#include "tests/trainer/training_rig.h"
+#include "trainer/evaluate.h"
+#include "trainer/weights_file.h"
+
+namespace diffq {
+namespace {
+
+RunContext context_named(const std::string& run_id) {
+  RunContext context;
+  context.run_id = run_id;
+  return context;
+}
+
+RunRecord run_alone(const RunSpec& spec, const RunContext& context = context_named("0123456789ab")) {
+  return train_run(spec, memory_splits(), *single_rank(), context);
+}
+
+// All that is a function of the specification; times and memory are not.
+nlohmann::json without_measures(const RunRecord& record) {
+  nlohmann::json json = to_json(record);
+  for (const char* measure : {"train_seconds", "samples_per_second", "peak_memory_mb"}) {
+    EXPECT_EQ(json.at("run").erase(measure), 1u) << measure;
+  }
+  for (auto& row : json.at("epochs")) EXPECT_EQ(row.erase("seconds"), 1u);
+  return json;
+}
+
+std::string failure_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const RunFailure& failure) {
+    return failure.what();
+  }
+  return "no failure";
+}
+
+// --- evaluate ---------------------------------------------------------------------------------------------
+
+// Counts how often each sample is read.
+class CountedData : public MemoryData {
+ public:
+  explicit CountedData(int64_t samples) : MemoryData(samples, kSmallShape, 4), reads(samples) {}
+  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+    EXPECT_FALSE(augment.has_value());
+    for (const int64_t sample : samples) ++reads[sample];
+    return MemoryData::batch(samples, augment);
+  }
+  mutable std::vector<std::atomic<int>> reads;
+};
+
+TEST(Evaluate, CountsEachSampleOnceOnAnyNumberOfRanks) {
+  const RunSpec spec = [] {
+    RunSpec with_batchnorm = small_spec(Method::fp32);
+    with_batchnorm.model.batchnorm = true;
+    return with_batchnorm;
+  }();
+  // The other route: all samples in one go.
+  const auto task = make_small_task(spec);
+  task->module().eval();
+  const MemoryData data(53, kSmallShape, 4);
+  torch::NoGradGuard no_grad;
+  const MetricSums direct = task->evaluate(data.all());
+  EXPECT_EQ(direct.count, 53);
+
+  for (const int ranks : {1, 2, 3}) {
+    for (const int64_t batch_size : {1, 7, 100}) {
+      const CountedData counted(53);
+      run_as_ranks(ranks, [&](Communicator& communicator) {
+        const auto own_task = make_small_task(spec);
+        own_task->module().train();
+        const MetricSums sums = evaluate(*own_task, counted, {batch_size}, 2, communicator);
+        EXPECT_EQ(sums.count, 53);
+        EXPECT_EQ(sums.score, direct.score);
+        EXPECT_NEAR(sums.loss, direct.loss, 1e-4);
+        EXPECT_DOUBLE_EQ(own_task->metric(sums), 100 * direct.score / 53);
+      });
+      for (const auto& reads : counted.reads) EXPECT_EQ(reads, 1);
+    }
+  }
+}
+
+TEST(Evaluate, LossAndScoreAreWhatTheyAreCalled) {
+  const RunSpec spec = small_spec(Method::fp32);
+  const auto task = make_small_task(spec);
+  {
+    // Logits that are the biases: class 2 is always chosen.
+    torch::NoGradGuard no_grad;
+    for (auto& parameter : task->module().parameters()) parameter.zero_();
+    task->module().named_parameters()["linear2.bias"][2] = 1;
+  }
+  const MetricSums sums = evaluate(*task, MemoryData(40, kSmallShape, 4), {16}, 1, *single_rank());
+  EXPECT_EQ(sums.score, 10);
+  EXPECT_DOUBLE_EQ(task->metric(sums), 25);
+  const double log_sum = std::log(3 + std::exp(1.0));
+  EXPECT_NEAR(sums.loss, 30 * log_sum + 10 * (log_sum - 1), 1e-4);
+}
+
+// Can't read one sample.
+class DamagedData : public MemoryData {
+ public:
+  DamagedData(int64_t samples, int64_t damaged) : MemoryData(samples, kSmallShape, 1), damaged_(damaged) {}
+  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+    if (std::find(samples.begin(), samples.end(), damaged_) != samples.end()) {
+      throw std::runtime_error("sample " + std::to_string(damaged_) + " can't be read");
+    }
+    return MemoryData::batch(samples, augment);
+  }
+
+ private:
+  int64_t damaged_;
+};
+
+TEST(Evaluate, AnUnreadableSampleFailsOnAllRanks) {
+  run_as_ranks(3, [](Communicator& communicator) {
+    const auto task = make_small_task(small_spec(Method::fp32));
+    EXPECT_EQ(failure_of([&] { evaluate(*task, DamagedData(50, 49), {}, 1, communicator); }),
+              "sample 49 can't be read");
+  });
+}
+
+// --- whole runs -------------------------------------------------------------------------------------------
+
+RunSpec learning_spec(Method method) {
+  RunSpec spec = small_spec(method);
+  spec.train.epochs = 4;
+  spec.train.schedule.name = ScheduleName::cosine;
+  return spec;
+}
+
+TEST(TrainRun, TheSameSpecificationGivesTheSameRecord) {
+  for (const Method method : {Method::fp32, Method::diffq}) {
+    RunSpec spec = learning_spec(method);
+    spec.model.batchnorm = true;
+    spec.train.epochs = 2;
+    const auto first = without_measures(run_alone(spec));
+    spec.data.workers = 3;
+    EXPECT_EQ(without_measures(run_alone(spec)), first) << "whatever the number of loader threads";
+    spec.seed = 6;
+    EXPECT_NE(without_measures(run_alone(spec)).at("epochs"), first.at("epochs"));
+  }
+}
+
+TEST(TrainRun, OnlyNoiseDependsOnTheRunsName) {
+  for (const Method method : {Method::fp32, Method::diffq}) {
+    const RunSpec spec = learning_spec(method);
+    const auto train_loss = [&](const std::string& run_id) {
+      return run_alone(spec, context_named(run_id)).epochs[0].train_loss;
+    };
+    EXPECT_EQ(train_loss("1") == train_loss("2"), method == Method::fp32);
+  }
+}
+
+TEST(TrainRun, ADataProblemIsLearntByEveryMethod) {
+  const RunRecord fp32 = run_alone(learning_spec(Method::fp32));
+  EXPECT_GT(fp32.run.metric, 90) << "of four classes";
+  EXPECT_EQ(fp32.run.status, "done");
+  EXPECT_EQ(fp32.run.epochs, 4);
+  EXPECT_EQ(fp32.run.steps, 40);
+  ASSERT_EQ(fp32.epochs.size(), 4u);
+  EXPECT_LT(fp32.epochs[3].train_loss, fp32.epochs[0].train_loss);
+  EXPECT_EQ(fp32.epochs[3].metric, fp32.run.metric_valid);
+  EXPECT_TRUE(fp32.layers.empty());
+  EXPECT_TRUE(std::isnan(fp32.run.mean_bits));
+  // conv1 16x25+16, conv2 32x16x25+32, linear1 64x128+64, linear2 4x64+4
+  EXPECT_DOUBLE_EQ(fp32.run.size_fp32_mb, (416 + 12832 + 8256 + 260) * 4.0 / (1 << 20));
+  EXPECT_DOUBLE_EQ(fp32.run.ratio, 1);
+
+  const RunRecord qat = run_alone(learning_spec(Method::qat));
+  EXPECT_GT(qat.run.metric, 85);
+  EXPECT_DOUBLE_EQ(qat.run.mean_bits, 4);
+  const int64_t quantised = 400 + 12800 + 8192, kept = 16 + 32 + 64 + 260;
+  EXPECT_DOUBLE_EQ(qat.run.size_mb, (4.0 * quantised + 3 * 64 + 32 * kept) / 8 / (1 << 20));
+  ASSERT_EQ(qat.layers.size(), 3u);
+  for (const LayerRow& layer : qat.layers) EXPECT_EQ(layer.bits[4], layer.weights);
+
+  const RunRecord diffq = run_alone(learning_spec(Method::diffq));
+  EXPECT_GT(diffq.run.metric, 85);
+  int64_t weights = 0;
+  for (const LayerRow& layer : diffq.layers) {
+    int64_t histogram = 0;
+    for (const int64_t count : layer.bits) histogram += count;
+    EXPECT_EQ(histogram, layer.weights);
+    weights += layer.weights;
+  }
+  EXPECT_EQ(weights, quantised);
+}
+
+TEST(TrainRun, SizeFallsAsLambdaGrows) {
+  std::vector<double> sizes;
+  for (const double lambda : {0.0, 1.0, 10.0, 1000.0}) {
+    RunSpec spec = learning_spec(Method::diffq);
+    spec.method.lambda = lambda;
+    const RunRecord record = run_alone(spec);
+    sizes.push_back(record.epochs.back().expected_size_mb);
+    EXPECT_NEAR(record.run.size_mb, sizes.back(), 0.1 * sizes.back());
+  }
+  for (size_t i = 1; i < sizes.size(); ++i) EXPECT_LT(sizes[i], sizes[i - 1]);
+}
+
+TEST(TrainRun, InitialWeightsAreThoseOfTheSeedAndModel) {
+  TemporaryFolder folder;
+  const auto initial = [&](Method method, double lambda, uint64_t seed) {
+    RunSpec spec = learning_spec(method);
+    spec.method.lambda = lambda;
+    spec.seed = seed;
+    spec.train.epochs = 0;
+    RunContext context = context_named(std::to_string(seed) + "ab");
+    context.model_file = folder.path() / "initial.safetensors";
+    run_alone(spec, context);
+    const auto alone = single_rank();
+    const DataSplits data = memory_splits();
+    TrainingRig rig(small_spec(Method::fp32), data, *alone);
+    load_weights(context.model_file, rig.store);
+    return std::vector<at::Tensor>{rig.store.master().clone()};
+  };
+  const auto fp32 = initial(Method::fp32, 0, 1);
+  EXPECT_TRUE(same_bits(initial(Method::diffq, 0.5, 1), fp32));
+  EXPECT_TRUE(same_bits(initial(Method::diffq, 5, 1), fp32));
+  EXPECT_TRUE(same_bits(initial(Method::lsq, 0, 1), fp32));
+  EXPECT_FALSE(same_bits(initial(Method::fp32, 0, 2), fp32));
+}
+
+TEST(TrainRun, GoesOnFromAFinishedRun) {
+  TemporaryFolder folder;
+  RunSpec spec = learning_spec(Method::fp32);
+  spec.model.batchnorm = true;
+  RunContext context = context_named("1");
+  context.model_file = folder.path() / "fp32.safetensors";
+  const RunRecord fp32 = run_alone(spec, context);
+  EXPECT_GT(fp32.run.metric, 90);
+
+  context = context_named("2");
+  context.start_file = folder.path() / "fp32.safetensors";
+  spec.train.epochs = 0;
+  const RunRecord same = run_alone(spec, context);
+  EXPECT_EQ(same.run.metric, fp32.run.metric) << "nothing is lost on the way, buffers included";
+  EXPECT_EQ(same.run.metric_valid, fp32.run.metric_valid);
+  EXPECT_EQ(same.run.steps, 0);
+
+  spec.method.method = Method::ptq;
+  spec.method.bits = 8;
+  EXPECT_NEAR(run_alone(spec, context).run.metric, fp32.run.metric, 3);
+  spec.method.bits = 1;
+  EXPECT_LT(run_alone(spec, context).run.metric, fp32.run.metric) << "two levels a tensor are too few";
+
+  RunSpec lsq = learning_spec(Method::lsq);
+  lsq.model.batchnorm = true;
+  lsq.train.epochs = 1;
+  lsq.train.optimizer.lr = 1e-3;
+  const RunRecord tuned = run_alone(lsq, context), untrained = run_alone(lsq, context_named("2"));
+  EXPECT_GT(tuned.run.metric, 85);
+  EXPECT_LT(tuned.epochs[0].train_loss, 0.5 * untrained.epochs[0].train_loss);
+}
+
+TEST(TrainRun, FailsOnAllRanksWhereTheStartFileIsWrong) {
+  run_as_ranks(2, [](Communicator& communicator) {
+    RunContext context = context_named("1");
+    context.start_file = "/nowhere/model.safetensors";
+    const RunSpec spec = small_spec(Method::fp32);
+    const std::string failure = failure_of([&] { train_run(spec, memory_splits(), communicator, context); });
+    EXPECT_EQ(failure, "/nowhere/model.safetensors: can't be opened: No such file or directory");
+    EXPECT_EQ(train_run(spec, memory_splits(), communicator, context_named("2")).run.status, "done");
+  });
+}
+
+// Losses become NaN from sample `poisoned` on.
+class PoisonedData : public MemoryData {
+ public:
+  using MemoryData::MemoryData;
+  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+    Batch batch = MemoryData::batch(samples, augment);
+    if (++batches_ > 3) batch.input[0] = NAN;
+    return batch;
+  }
+
+ private:
+  mutable std::atomic<int> batches_ = 0;
+};
+
+TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
+  DataSplits data = memory_splits();
+  data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
+  RunSpec spec = learning_spec(Method::diffq);
+  spec.train.max_skipped_steps = 4;
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+            "step 7 (epoch 1): the loss is not finite, 4 steps in a row");
+
+  // Two bad batches in a row, again and again, are skipped and counted.
+  class Hiccups : public MemoryData {
+   public:
+    using MemoryData::MemoryData;
+    Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+      Batch batch = MemoryData::batch(samples, augment);
+      if (batches_++ % 5 >= 3) batch.input[0] = NAN;
+      return batch;
+    }
+    mutable std::atomic<int> batches_ = 0;
+  };
+  data.train = std::make_shared<Hiccups>(320, kSmallShape, 1);
+  spec.train.max_skipped_steps = 3;
+  const RunRecord record = train_run(spec, data, *single_rank(), context_named("1"));
+  EXPECT_EQ(record.run.skipped_steps, 4 * 4);
+  EXPECT_EQ(record.run.steps, 40);
+  EXPECT_TRUE(std::isfinite(record.epochs[3].train_loss));
+}
+
+TEST(TrainRun, AnUnreadableSampleOfOneRankEndsTheRunOnAll) {
+  run_as_ranks(2, [](Communicator& communicator) {
+    DataSplits data = memory_splits();
+    if (communicator.rank() == 1) data.train = std::make_shared<DamagedData>(320, 17);
+    RunSpec spec = small_spec(Method::qat);
+    spec.train.epochs = 3;
+    EXPECT_EQ(failure_of([&] { train_run(spec, data, communicator, context_named("1")); }),
+              "sample 17 can't be read");
+    data = memory_splits();
+    if (communicator.rank() == 0) data.test = std::make_shared<DamagedData>(90, 0);
+    spec.train.epochs = 1;
+    EXPECT_EQ(failure_of([&] { train_run(spec, data, communicator, context_named("1")); }),
+              "sample 0 can't be read");
+  });
+}
+
+// Only rank 0 tells of progress and writes: when that fails, the others must not wait for it.
+TEST(TrainRun, WhatFailsOnRank0AloneEndsTheRunOnAll) {
+  const auto throwing = [](const auto&) { throw std::runtime_error("nobody listens"); };
+  RunContext progress = context_named("1"), epoch = context_named("1"), file = context_named("1");
+  progress.on_progress = throwing;
+  epoch.on_epoch = throwing;
+  file.model_file = "/nowhere/model.safetensors";
+  run_as_ranks(2, [&](Communicator& communicator) {
+    const RunSpec spec = small_spec(Method::fp32);
+    const DataSplits data = memory_splits();
+    EXPECT_EQ(failure_of([&] { train_run(spec, data, communicator, progress); }), "nobody listens");
+    EXPECT_EQ(failure_of([&] { train_run(spec, data, communicator, epoch); }), "nobody listens");
+    EXPECT_NE(failure_of([&] { train_run(spec, data, communicator, file); }).find("/nowhere/"),
+              std::string::npos);
+  });
+}
+
+TEST(TrainRun, TellsItsProgressInOrder) {
+  std::vector<int64_t> steps, epochs;
+  RunContext context = context_named("1");
+  context.on_progress = [&](const RunProgress& progress) {
+    EXPECT_EQ(progress.epochs, 2);
+    EXPECT_EQ(progress.steps, 10);
+    steps.push_back((progress.epoch - 1) * progress.steps + progress.step);
+  };
+  context.on_epoch = [&](const EpochRow& row) {
+    epochs.push_back(row.epoch);
+    EXPECT_EQ(steps.back(), row.epoch * 10);
+  };
+  RunSpec spec = small_spec(Method::fp32);
+  spec.train.epochs = 2;
+  run_alone(spec, context);
+  ASSERT_EQ(steps.size(), 20u);
+  for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], static_cast<int64_t>(i) + 1);
+  EXPECT_EQ(epochs, (std::vector<int64_t>{1, 2}));
+}
+
+TEST(TrainRun, FootprintIsThatOfTheModel) {
+  const RunFootprint plan = footprint(small_spec(Method::fp32), kSmallShape);
+  EXPECT_EQ(plan.parameters, 416 + 12832 + 8256 + 260);
+  EXPECT_DOUBLE_EQ(plan.size_fp32_mb, double(plan.parameters) * 4 / (1 << 20));
+  // Master, gradient and momentum; no copies.
+  EXPECT_NEAR(plan.memory_mb, 3 * plan.size_fp32_mb, 0.02 * plan.size_fp32_mb);
+  EXPECT_GT(footprint(small_spec(Method::diffq), kSmallShape).memory_mb,
+            plan.memory_mb + plan.size_fp32_mb * 0.9);
+}
+
+}  // namespace
+}  // namespace diffq

@@ -1,0 +1,102 @@
+#include "tests/trainer/training_rig.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cstring>
+
+#include "datasets/loader.h"
+#include "datasets/order.h"
+#include "tests/support/thread_communicator.h"
+
+namespace diffq {
+
+MemoryData::MemoryData(int64_t samples, const ImageShape& shape, uint64_t seed, double noise) {
+  const auto normal = [](std::vector<int64_t> sizes, uint64_t own_seed) {
+    return at::randn(sizes, at::make_generator<at::CPUGeneratorImpl>(own_seed), at::kFloat);
+  };
+  const at::Tensor patterns = normal({shape.classes, shape.channels, shape.height, shape.width}, 7);
+  all_.target = at::arange(samples, at::kLong).remainder(shape.classes);
+  all_.input = patterns.index_select(0, all_.target) +
+               normal({samples, shape.channels, shape.height, shape.width}, seed) * noise;
+}
+
+Batch MemoryData::batch(std::span<const int64_t> samples, const std::optional<AugmentKey>&) const {
+  const at::Tensor index =
+      at::from_blob(const_cast<int64_t*>(samples.data()), {static_cast<int64_t>(samples.size())}, at::kLong);
+  return {all_.input.index_select(0, index), all_.target.index_select(0, index)};
+}
+
+DataSplits memory_splits() {
+  return {kSmallShape, std::make_shared<MemoryData>(320, kSmallShape, 1),
+          std::make_shared<MemoryData>(70, kSmallShape, 2), std::make_shared<MemoryData>(90, kSmallShape, 3)};
+}
+
+RunSpec small_spec(Method method) {
+  RunSpec spec;
+  spec.model.batchnorm = false;
+  spec.train.batch_size = 32;
+  spec.train.optimizer.lr = 0.05;
+  spec.quant.min_size_mb = 0.0011;  // 288 entries: not linear2.weight
+  spec.method.method = method;
+  if (method != Method::fp32 && method != Method::diffq) spec.method.bits = 4;
+  if (method == Method::diffq) {
+    spec.method.lambda = 1;
+    spec.method.bits_lr = 0.05;
+  }
+  spec.seed = 5;
+  return spec;
+}
+
+std::shared_ptr<Task> make_small_task(const RunSpec& spec) {
+  const std::lock_guard lock(generator_mutex());
+  return make_task(spec.model, kSmallShape, spec.seed);
+}
+
+TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communicator& communicator,
+                         RigParts given_parts)
+    : spec(given),
+      parts(std::move(given_parts)),
+      store((parts.task = parts.task ? parts.task : make_small_task(spec))->module(),
+            *(parts.quantizer = parts.quantizer
+                                    ? parts.quantizer
+                                    : std::shared_ptr<Quantizer>(make_quantizer(spec.method, spec.quant))),
+            parts.limits),
+      buckets(store, *parts.quantizer, communicator),
+      train_step(spec, /*run_key=*/0x5eed, *parts.task, store, *parts.quantizer, buckets, communicator),
+      data_(data),
+      communicator_(communicator) {
+  parts.quantizer->initialize_own();
+  // A step seeds torch's generator, from which other ranks may still draw their initial weights: all wait.
+  communicator.agree("");
+}
+
+StepResult TrainingRig::step(int64_t number) {
+  const int64_t steps = steps_per_epoch(data_.train->size(), spec.train.batch_size);
+  const auto batches =
+      training_batches(data_.train->size(), spec.train.batch_size, spec.train.accumulate_steps, spec.seed,
+                       number / steps, communicator_.rank(), communicator_.size(), number % steps);
+  size_t next = 0;
+  return train_step.run(number, spec.train.optimizer.lr,
+                        [&] { return data_.train->batch(batches[next++], {}); });
+}
+
+std::vector<at::Tensor> TrainingRig::state() {
+  std::vector<at::Tensor> tensors{store.master().clone(), store.own().clone()};
+  for (const auto& buffer : store.buffers()) tensors.push_back(buffer.tensor.clone());
+  for (const auto* optimizer : {&train_step.weights_optimizer(), &train_step.own_optimizer()}) {
+    for (const auto& [name, tensor] : optimizer->state()) tensors.push_back(tensor.clone());
+  }
+  return tensors;
+}
+
+bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].sizes().equals(b[i].sizes()) || a[i].scalar_type() != b[i].scalar_type()) return false;
+    const at::Tensor left = a[i].contiguous(), right = b[i].contiguous();
+    if (std::memcmp(left.const_data_ptr(), right.const_data_ptr(), left.nbytes()) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace diffq
