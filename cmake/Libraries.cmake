@@ -62,7 +62,6 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HDF5 REQUIRED IMPORTED_TARGET hdf5-serial)
 
 # One precompiled header for all files that need torch/torch.h (27 s a file without it).
-file(WRITE ${CMAKE_BINARY_DIR}/pch_source.cpp "")
-add_library(torch_pch OBJECT ${CMAKE_BINARY_DIR}/pch_source.cpp)
+add_library(torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
 target_link_libraries(torch_pch PRIVATE torch nlohmann_json::nlohmann_json diffq_flags)
 target_precompile_headers(torch_pch PRIVATE <torch/torch.h> <nlohmann/json.hpp>)
