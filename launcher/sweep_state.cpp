@@ -58,8 +58,8 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
                         std::vector<std::string>& warnings) {
   std::map<std::string, nlohmann::json> last;
   for (auto& event : read_journal(folder / "journal.jsonl")) {
-    const std::string kind = event.value("event", "");
-    if (kind == "run_done" || kind == "run_failed") last[event.value("run_id", "")] = std::move(event);
+    const std::string kind = event.value("event", ""), id = event.value("run_id", "");
+    if (kind == "run_done" || kind == "run_failed") last[id] = std::move(event);
   }
   FolderState state;
   for (const Run& run : sweep.runs) {
