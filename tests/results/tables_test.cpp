@@ -206,7 +206,7 @@ TEST(Tables, ThreadsWriteAndReadAtOnce) {
         ResultFile results = sample_results();
         results.sweep = std::to_string(t);
         const fs::path own = folder.path() / (results.sweep + ".h5");
-        for (int i = 0; i < 20; ++i) {
+        for (int i = 0; i < 8; ++i) {
           write_results(own, results);
           write_results(folder.path() / "shared.h5", results);
           if (read_results(own).sweep != results.sweep) throw std::runtime_error("another thread's file");
@@ -277,7 +277,7 @@ TEST(Tables, DamagedAtAnyPlaceIsNeverReadAsSomethingElse) {
   const std::string whole = bytes_of(path);
   expect_same(read_results(path), small_results());
   size_t found = 0, tried = 0;
-  for (size_t at = 0; at < whole.size(); at += 7) {
+  for (size_t at = 0; at < whole.size(); at += 23) {
     std::string damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
     write_bytes(path, damaged);
@@ -291,7 +291,7 @@ TEST(Tables, DamagedAtAnyPlaceIsNeverReadAsSomethingElse) {
       ++found;
     }
   }
-  EXPECT_GT(found, tried - 10);
+  EXPECT_GT(found, tried - 4);
 }
 
 }  // namespace
