@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "quant/grid.h"
+#include "quant/ordered_sum.h"
 
 namespace diffq {
 namespace {
@@ -40,15 +41,8 @@ const float* piece_noise(const KernelTable& kernels, const NoiseSource& source, 
   return scratch + ahead;
 }
 
-/// Σ a b in double, always in the same order, eight sums side by side.
 double dot(const float* a, const float* b, int64_t n) {
-  double sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t k = 0; k < 8; ++k) sums[k] += double{a[i + k]} * double{b[i + k]};
-  }
-  for (; i < n; ++i) sums[i % 8] += double{a[i]} * double{b[i]};
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+  return ordered_sum(n, [=](int64_t i) { return double{a[i]} * double{b[i]}; });
 }
 
 int64_t count_equal(const float* entries, int64_t n, float value) {

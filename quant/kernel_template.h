@@ -13,62 +13,87 @@ namespace {
 
 constexpr int kVectors = kNoiseBlock / 16;  // a block of noise
 
-inline F polynomial(const float* ascending, int count, F x) {
-  F value = splat(ascending[count - 1]);
-  for (int k = count - 2; k >= 0; --k) value = fma(value, x, splat(ascending[k]));
+template <size_t kCount>
+DIFFQ_INLINE F polynomial(const float (&ascending)[kCount], F x) {
+  F value = splat(ascending[kCount - 1]);
+#pragma GCC unroll 8
+  for (int k = static_cast<int>(kCount) - 2; k >= 0; --k) value = fma(value, x, splat(ascending[k]));
   return value;
 }
 
-// ---- noise: see noise.h and noise_at for the formulas ----
+constexpr float kScaledSine[3] = {kSine[0] * 0x1p-11f, kSine[1] * 0x1p-33f, kSine[2] * 0x1p-55f};
+constexpr float kScaledCosine[4] = {kCosine[0], kCosine[1] * 0x1p-22f, kCosine[2] * 0x1p-44f,
+                                    kCosine[3] * 0x1p-66f};
+
+// ---- noise: see noise.h and noise_at for the formulas. Each kind gives the vectors of a block, in order, to
+// a `use` as soon as they are there, so that few have to be held at once. ----
 
 struct DrawUniform {
-  const NoiseSource& source;
-  void operator()(int64_t block, int64_t, F noise[kVectors]) const {
+  RoundKeys keys;
+  NoiseSource source;
+  explicit DrawUniform(const NoiseSource& from) : keys(from.seed), source(from) {}
+
+  template <class Use>
+  DIFFQ_INLINE void operator()(int64_t block, int64_t, const Use& use) const {
     I words[4];
-    philox_block(source, block, words);
+    philox_block(source, keys, block, words);
     for (int k = 0; k < 4; ++k) {
-      noise[2 * k] = to_float(((words[k] << 16) >> 15) | splat(1)) * splat(0x1p-17f);
-      noise[2 * k + 1] = to_float((words[k] >> 15) | splat(1)) * splat(0x1p-17f);
+      use(2 * k, to_float(((words[k] << 16) >> 15) | splat(1)) * splat(0x1p-17f));
+      use(2 * k + 1, to_float((words[k] >> 15) | splat(1)) * splat(0x1p-17f));
     }
   }
 };
 
 struct DrawGaussian {
-  const NoiseSource& source;
-  static inline void pair(I word, F& first, F& second) {
+  RoundKeys keys;
+  NoiseSource source;
+  explicit DrawGaussian(const NoiseSource& from) : keys(from.seed), source(from) {}
+
+  DIFFQ_INLINE static void pair(I word, F& first, F& second) {
     const F u = to_float(shift_right_logical(word, 11) | splat(1));
     const I split = as_int(u) - splat(kSqrtHalfBits);
     const F t = as_float((split & splat(0x7fffff)) + splat(kSqrtHalfBits)) - splat(1.0f);
-    const F log_m = fma(t * t, polynomial(kLog, 6, t), t);
+    const F log_m = fma(t * t, polynomial(kLog, t), t);
     const F radius = sqrt(fma(to_float(splat(21) - (split >> 23)), splat(kHalfLn2), splat(-.5f) * log_m));
-    const F x = to_float(((word << 22) >> 21) | splat(1)) * splat(0x1p-11f);
+    // x is 2^11 times that of noise_at and the coefficients make up for it: powers of two change no bit.
+    const F x = to_float(((word << 22) >> 21) | splat(1));
     const F y = x * x;
-    const I sine = as_int(x * polynomial(kSine, 3, y));
-    const I cosine = as_int(polynomial(kCosine, 4, y)) ^ ((word & splat(0x800)) << 20);
-    const I swap = (sine ^ cosine) & ((word << 21) >> 31);
-    first = radius * as_float(cosine ^ swap);
-    second = radius * as_float(sine ^ swap);
+    F sine = x * polynomial(kScaledSine, y);
+    F cosine = flip_sign_where_bit<11>(word, polynomial(kScaledCosine, y));
+    swap_where_bit<10>(word, sine, cosine);
+    first = radius * cosine;
+    second = radius * sine;
   }
-  void operator()(int64_t block, int64_t, F noise[kVectors]) const {
+
+  template <class Use>
+  DIFFQ_INLINE void operator()(int64_t block, int64_t, const Use& use) const {
     I words[4];
-    philox_block(source, block, words);
-    for (int k = 0; k < 4; ++k) pair(words[k], noise[2 * k], noise[2 * k + 1]);
+    philox_block(source, keys, block, words);
+    for (int k = 0; k < 4; ++k) {
+      F first, second;
+      pair(words[k], first, second);
+      use(2 * k, first);
+      use(2 * k + 1, second);
+    }
   }
 };
 
 /// Noise that was handed in; `count` entries of the block are there.
 struct DrawGiven {
-  const NoiseSource& source;
-  void operator()(int64_t block, int64_t count, F noise[kVectors]) const {
+  NoiseSource source;
+  explicit DrawGiven(const NoiseSource& from) : source(from) {}
+
+  template <class Use>
+  DIFFQ_INLINE void operator()(int64_t block, int64_t count, const Use& use) const {
     float padded[kNoiseBlock] = {};
     std::memcpy(padded, source.given + kNoiseBlock * block, sizeof(float) * static_cast<size_t>(count));
-    for (int k = 0; k < kVectors; ++k) noise[k] = load(padded + 16 * k);
+    for (int k = 0; k < kVectors; ++k) use(k, load(padded + 16 * k));
   }
 };
 
 /// Calls work(draw) with the kind of noise as a type.
 template <class Work>
-inline void with_draw(const NoiseSource& source, const Work& work) {
+DIFFQ_INLINE void with_draw(const NoiseSource& source, const Work& work) {
   if (source.given) {
     work(DrawGiven{source});
   } else if (source.kind == NoiseKind::uniform) {
@@ -85,7 +110,7 @@ struct Group {
 
 /// Calls work(Group<group_size>) with the group's size as a constant.
 template <class Work>
-inline void with_group(int64_t group_size, const Work& work) {
+DIFFQ_INLINE void with_group(int64_t group_size, const Work& work) {
   switch (group_size) {
     case 1:
       return work(Group<1>{});
@@ -135,81 +160,84 @@ void extremes(const float* entries, int64_t n, float* min, float* max) {
 void draw(const NoiseSource& source, int64_t first_block, int64_t n, float* noise) {
   with_draw(source, [&](const auto& draw_block) {
     for (int64_t i = 0; i < n; i += kNoiseBlock) {
-      F block[kVectors];
-      draw_block(first_block + i / kNoiseBlock, n - i < kNoiseBlock ? n - i : kNoiseBlock, block);
-      for (int k = 0; k < kVectors; ++k) store(noise + i + 16 * k, block[k]);
+      draw_block(
+          first_block + i / kNoiseBlock,
+          n - i < kNoiseBlock ? n - i : kNoiseBlock, [&](int k, F vector) __attribute__((always_inline)) {
+            store(noise + i + 16 * k, vector);
+          });
     }
   });
 }
 
-template <class Draw, int kGroup>
-inline void add_noise_block(const Draw& draw_block, int64_t block, int64_t count, const float* steps,
-                            const float* master, float* compute) {
-  F noise[kVectors];
-  draw_block(block, count, noise);
-  for (int k = 0; k < kVectors; ++k) {
-    const F step = spread<kGroup>(steps + 16 * k / kGroup);
-    store(compute + 16 * k, load(master + 16 * k) + step * noise[k]);
+/// Calls work(block, count, i) for the blocks of n entries: entries [i, i + count) are there. One call in one
+/// loop, so that the constants of the formulas stay in registers.
+template <class Work>
+DIFFQ_INLINE void for_blocks(int64_t first, int64_t n, const Work& work) {
+  for (int64_t i = 0; i < n; i += kNoiseBlock) {
+    work(first / kNoiseBlock + i / kNoiseBlock, n - i < kNoiseBlock ? n - i : kNoiseBlock, i);
   }
+}
+
+/// A short last block is worked on in a copy of full length.
+DIFFQ_INLINE const float* whole_block(const float* entries, int64_t count, float padded[kNoiseBlock]) {
+  if (__builtin_expect(count == kNoiseBlock, 1)) return entries;
+  std::memset(padded, 0, sizeof(float) * kNoiseBlock);
+  std::memcpy(padded, entries, sizeof(float) * static_cast<size_t>(count));
+  return padded;
 }
 
 void add_noise(const NoiseSource& source, int64_t group_size, int64_t first, int64_t n, const float* steps,
                const float* master, float* compute) {
-  const int64_t whole = n - n % kNoiseBlock, rest = n - whole;
   with_draw(source, [&](const auto& draw_block) {
     with_group(group_size, [&](auto group) {
-      using Draw = std::remove_cvref_t<decltype(draw_block)>;
       constexpr int kGroup = decltype(group)::size;
-      int64_t block = first / kNoiseBlock;
-      for (int64_t i = 0; i < whole; i += kNoiseBlock) {
-        add_noise_block<Draw, kGroup>(draw_block, block++, kNoiseBlock, steps + i / kGroup, master + i,
-                                      compute + i);
-      }
-      if (rest) {
-        float padded[kNoiseBlock] = {}, noisy[kNoiseBlock];
-        std::memcpy(padded, master + whole, sizeof(float) * static_cast<size_t>(rest));
-        add_noise_block<Draw, kGroup>(draw_block, block, rest, steps + whole / kGroup, padded, noisy);
-        std::memcpy(compute + whole, noisy, sizeof(float) * static_cast<size_t>(rest));
-      }
+      float padded[kNoiseBlock], noisy[kNoiseBlock];
+      for_blocks(
+          first, n, [&](int64_t block, int64_t count, int64_t i) __attribute__((always_inline)) {
+            const float* weights = whole_block(master + i, count, padded);
+            float* result = count == kNoiseBlock ? compute + i : noisy;
+            draw_block(
+                block, count, [&](int k, F noise) __attribute__((always_inline)) {
+                  const F step = spread<kGroup>(steps + (i + 16 * k) / kGroup);
+                  store(result + 16 * k, load(weights + 16 * k) + step * noise);
+                });
+            if (result == noisy) std::memcpy(compute + i, noisy, sizeof(float) * static_cast<size_t>(count));
+          });
     });
   });
 }
 
-template <class Draw, int kGroup>
-inline void group_dots_block(const Draw& draw_block, int64_t block, int64_t count, const float* gradient,
-                             float* dots) {
-  F tree[kVectors];
-  draw_block(block, count, tree);
-  for (int k = 0; k < kVectors; ++k) tree[k] = load(gradient + 16 * k) * tree[k];
+/// The sums of a block's groups, from its products: neighbours are added until each group is one number.
+template <int kGroup>
+DIFFQ_INLINE void store_group_sums(F (&tree)[kVectors], float* dots) {
   int vectors = kVectors;
 #pragma GCC unroll 8
   for (int width = 1; width < kGroup; width *= 2) {
-    const int next = vectors > 1 ? vectors / 2 : 1;
+    const bool last = vectors == 1;
+    vectors = last ? 1 : vectors / 2;
 #pragma GCC unroll 8
-    for (int k = 0; k < next; ++k)
-      tree[k] = pair_sums(tree[2 * k < vectors ? 2 * k : 0], tree[vectors > 1 ? 2 * k + 1 : 0]);
-    vectors = next;
+    for (int k = 0; k < vectors; ++k) tree[k] = pair_sums(tree[2 * k], tree[last ? 0 : 2 * k + 1]);
   }
-  // Groups longer than 16 leave fewer than 16 sums; what follows them is overwritten by the next block.
+  // Groups longer than 8 leave fewer than 16 sums; what follows them is overwritten by the next block.
   for (int k = 0; k < vectors; ++k) store(dots + 16 * k, tree[k]);
 }
 
 void group_dots(const NoiseSource& source, int64_t group_size, int64_t first, int64_t n,
                 const float* gradient, float* dots) {
-  const int64_t whole = n - n % kNoiseBlock, rest = n - whole;
   with_draw(source, [&](const auto& draw_block) {
     with_group(group_size, [&](auto group) {
-      using Draw = std::remove_cvref_t<decltype(draw_block)>;
       constexpr int kGroup = decltype(group)::size;
-      int64_t block = first / kNoiseBlock;
-      for (int64_t i = 0; i < whole; i += kNoiseBlock) {
-        group_dots_block<Draw, kGroup>(draw_block, block++, kNoiseBlock, gradient + i, dots + i / kGroup);
-      }
-      if (rest) {
-        float padded[kNoiseBlock] = {};
-        std::memcpy(padded, gradient + whole, sizeof(float) * static_cast<size_t>(rest));
-        group_dots_block<Draw, kGroup>(draw_block, block, rest, padded, dots + whole / kGroup);
-      }
+      float padded[kNoiseBlock];
+      for_blocks(
+          first, n, [&](int64_t block, int64_t count, int64_t i) __attribute__((always_inline)) {
+            const float* entries = whole_block(gradient + i, count, padded);
+            F tree[kVectors];
+            draw_block(
+                block, count, [&](int k, F noise) __attribute__((always_inline)) {
+                  tree[k] = load(entries + 16 * k) * noise;
+                });
+            store_group_sums<kGroup>(tree, dots + i / kGroup);
+          });
     });
   });
 }
@@ -217,19 +245,19 @@ void group_dots(const NoiseSource& source, int64_t group_size, int64_t first, in
 // ---- groups ----
 
 /// x rounded to a whole number, half to even, for |x| < 2^22: as a float and as an integer.
-inline F whole_part(F x, I& whole) {
+DIFFQ_INLINE F whole_part(F x, I& whole) {
   const F shifted = x + splat(12582912.0f);  // 1.5 * 2^23: the last place of the sum is 1
   whole = as_int(shifted) - splat(0x4B400000);
   return shifted - splat(12582912.0f);
 }
 
 /// 2^whole * e^r for |r| <= 0.35, whole in [-126, 127].
-inline F scaled_exp(F r, I whole) {
+DIFFQ_INLINE F scaled_exp(F r, I whole) {
   static constexpr float kExp[8] = {1.f, 1.f, 1.f / 2, 1.f / 6, 1.f / 24, 1.f / 120, 1.f / 720, 1.f / 5040};
-  return as_float(as_int(polynomial(kExp, 8, r)) + (whole << 23));
+  return as_float(as_int(polynomial(kExp, r)) + (whole << 23));
 }
 
-inline F exp(F x) {
+DIFFQ_INLINE F exp(F x) {
   I whole;
   x = lane_min(lane_max(x, splat(-80.0f)), splat(80.0f));
   const F e = whole_part(x * splat(1.44269504f), whole);
@@ -237,13 +265,13 @@ inline F exp(F x) {
   return scaled_exp(fma(e, splat(-3.19461833e-5f), fma(e, splat(-.693115234375f), x)), whole);
 }
 
-inline F exp2(F x) {
+DIFFQ_INLINE F exp2(F x) {
   I whole;
   const F e = whole_part(x, whole);
   return scaled_exp((x - e) * splat(.693147181f), whole);
 }
 
-inline void group_scales_16(const GroupMap& map, F logits, F& scale, F& slope) {
+DIFFQ_INLINE void group_scales_16(const GroupMap& map, F logits, F& scale, F& slope) {
   const F one = splat(1.0f);
   const F decay = exp(splat(0.0f) - logits);
   const F upper = one / (one + decay);  // σ(logit)

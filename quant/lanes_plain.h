@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "quant/noise.h"
+#include "quant/round_keys.h"
 
 namespace diffq {
 namespace {
@@ -15,31 +15,31 @@ typedef float F __attribute__((vector_size(64)));
 typedef int32_t I __attribute__((vector_size(64)));
 typedef uint32_t U __attribute__((vector_size(64)));
 
-inline F load(const float* p) {
+DIFFQ_INLINE F load(const float* p) {
   F x;
   std::memcpy(&x, p, sizeof x);
   return x;
 }
-inline void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
-inline F splat(float x) { return F{} + x; }
-inline I splat(int32_t x) { return I{} + x; }
-inline F to_float(I x) { return __builtin_convertvector(x, F); }
-inline F as_float(I x) { return (F)x; }
-inline I as_int(F x) { return (I)x; }
-inline I shift_right_logical(I x, int bits) { return (I)((U)x >> bits); }
-inline F fma(F a, F b, F c) {
+DIFFQ_INLINE void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
+DIFFQ_INLINE F splat(float x) { return F{} + x; }
+DIFFQ_INLINE I splat(int32_t x) { return I{} + x; }
+DIFFQ_INLINE F to_float(I x) { return __builtin_convertvector(x, F); }
+DIFFQ_INLINE F as_float(I x) { return (F)x; }
+DIFFQ_INLINE I as_int(F x) { return (I)x; }
+DIFFQ_INLINE I shift_right_logical(I x, int bits) { return (I)((U)x >> bits); }
+DIFFQ_INLINE F fma(F a, F b, F c) {
   for (int k = 0; k < 16; ++k) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
   return c;
 }
-inline F sqrt(F a) {
+DIFFQ_INLINE F sqrt(F a) {
   for (int k = 0; k < 16; ++k) a[k] = __builtin_sqrtf(a[k]);
   return a;
 }
-inline F lane_min(F a, F b) { return a < b ? a : b; }
-inline F lane_max(F a, F b) { return a > b ? a : b; }
+DIFFQ_INLINE F lane_min(F a, F b) { return a < b ? a : b; }
+DIFFQ_INLINE F lane_max(F a, F b) { return a > b ? a : b; }
 
 /// Sums of neighbours: lanes 0-7 from a, 8-15 from b.
-inline F pair_sums(F a, F b) {
+DIFFQ_INLINE F pair_sums(F a, F b) {
   F sums;
   for (int k = 0; k < 8; ++k) {
     sums[k] = a[2 * k] + a[2 * k + 1];
@@ -50,16 +50,28 @@ inline F pair_sums(F a, F b) {
 
 /// Lane k is values[k / kGroup].
 template <int kGroup>
-inline F spread(const float* values) {
+DIFFQ_INLINE F spread(const float* values) {
   F x;
   for (int k = 0; k < 16; ++k) x[k] = values[k / kGroup];
   return x;
 }
 
+/// -x where the word has the bit.
+template <int kBit>
+DIFFQ_INLINE F flip_sign_where_bit(I word, F x) {
+  return as_float(as_int(x) ^ ((word & splat(1 << kBit)) << (31 - kBit)));
+}
+
+template <int kBit>
+DIFFQ_INLINE void swap_where_bit(I word, F& a, F& b) {
+  const I both = (as_int(a) ^ as_int(b)) & ((word << (31 - kBit)) >> 31);
+  a = as_float(as_int(a) ^ both);
+  b = as_float(as_int(b) ^ both);
+}
+
 /// The four words of the sixteen counters of a block.
-inline void philox_block(const NoiseSource& source, int64_t block, I words[4]) {
+DIFFQ_INLINE void philox_block(const NoiseSource& source, const RoundKeys& keys, int64_t block, I words[4]) {
   const uint64_t index = 16 * static_cast<uint64_t>(block);
-  uint32_t key0 = static_cast<uint32_t>(source.seed), key1 = static_cast<uint32_t>(source.seed >> 32);
   uint32_t c[4][16];
   for (uint32_t k = 0; k < 16; ++k) {
     c[0][k] = static_cast<uint32_t>(index) + k;
@@ -68,6 +80,7 @@ inline void philox_block(const NoiseSource& source, int64_t block, I words[4]) {
     c[3][k] = static_cast<uint32_t>(index >> 32);
   }
   for (int round = 0; round < kPhiloxRounds; ++round) {
+    const auto key0 = static_cast<uint32_t>(keys.key0[round]), key1 = static_cast<uint32_t>(keys.key1[round]);
     for (int k = 0; k < 16; ++k) {
       const uint64_t p0 = uint64_t{kPhiloxMultiplier0} * c[0][k], p1 = uint64_t{kPhiloxMultiplier1} * c[2][k];
       c[0][k] = static_cast<uint32_t>(p1 >> 32) ^ c[1][k] ^ key0;
@@ -75,8 +88,6 @@ inline void philox_block(const NoiseSource& source, int64_t block, I words[4]) {
       c[1][k] = static_cast<uint32_t>(p1);
       c[3][k] = static_cast<uint32_t>(p0);
     }
-    key0 += kPhiloxWeyl0;
-    key1 += kPhiloxWeyl1;
   }
   std::memcpy(words, c, sizeof c);
 }

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <stdexcept>
 
 #include "quant/grid.h"
+#include "quant/ordered_sum.h"
 
 namespace diffq {
 namespace {
@@ -18,12 +18,6 @@ constexpr float kLeastScale = 1e-8f;
 inline float clamped(float u, float lowest, float highest) {
   const float above = u < lowest ? lowest : u;
   return above > highest ? highest : above;
-}
-
-double sum_of_sizes(const float* entries, int64_t n) {
-  double sums[8] = {};
-  for (int64_t i = 0; i < n; ++i) sums[i % 8] += std::fabs(double{entries[i]});
-  return std::accumulate(sums, sums + 8, 0.0);
 }
 
 }  // namespace
@@ -41,7 +35,8 @@ void Lsq::initialize_own() {
   for_each_piece(pieces_.size(), [&](size_t i) {
     const Piece& piece = pieces_[i];
     const float* master = quantized_[piece.tensor].master.const_data_ptr<float>();
-    sums[i] = sum_of_sizes(master + piece.begin, piece.end - piece.begin);
+    sums[i] = ordered_sum(piece.end - piece.begin,
+                          [=](int64_t k) { return std::fabs(double{master[piece.begin + k]}); });
   });
   for (size_t t = 0; t < quantized_.size(); ++t) {
     double sum = 0;
@@ -90,19 +85,20 @@ void Lsq::pull_back(std::span<const size_t> tensors) {
 
 double Lsq::pull_back_piece(const Piece& piece) {
   const QuantizedTensor& tensor = quantized_[piece.tensor];
-  const float* master = tensor.master.const_data_ptr<float>();
-  float* gradient = tensor.gradient.data_ptr<float>();
+  const int64_t n = piece.end - piece.begin;
+  const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
+  float* gradient = tensor.gradient.data_ptr<float>() + piece.begin;
   const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
-  double sums[8] = {};
-  for (int64_t k = piece.begin; k < piece.end; ++k) {
+  float products[kPieceEntries];
+  for (int64_t k = 0; k < n; ++k) {
     const float u = master[k] / scale, inside = clamped(u, lowest, highest);
     // Inside, ∂w̃/∂scale is round(u) - u; outside it is the level of the clip's edge, and the weight has no
     // say.
-    const float slope = inside == u ? round_half_even(u) - u : inside;
-    sums[(k - piece.begin) % 8] += double{gradient[k]} * double{slope};
+    const float level = round_half_even(inside), pass = inside == u ? 1.0f : 0.0f;
+    products[k] = gradient[k] * (level - pass * inside);
     gradient[k] = inside == u ? gradient[k] : 0.0f;
   }
-  return std::accumulate(sums, sums + 8, 0.0);
+  return ordered_sum(n, [&](int64_t k) { return double{products[k]}; });
 }
 
 double Lsq::stored_bits(size_t t) const {

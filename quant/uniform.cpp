@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "quant/ordered_sum.h"
+
 namespace diffq {
 namespace {
 
@@ -13,12 +15,10 @@ constexpr int64_t kClipSample = 1 << 20;
 constexpr int kClipSteps = 64;
 
 double squared_error(const float* weights, int64_t n, int64_t stride, const Grid& grid) {
-  double sums[8] = {};
-  for (int64_t i = 0, k = 0; i < n; i += stride, ++k) {
-    const double error = double{grid.round(weights[i])} - double{weights[i]};
-    sums[k % 8] += error * error;
-  }
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+  return ordered_sum((n + stride - 1) / stride, [&](int64_t k) {
+    const double error = double{grid.round(weights[k * stride])} - double{weights[k * stride]};
+    return error * error;
+  });
 }
 
 }  // namespace

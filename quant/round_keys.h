@@ -1,0 +1,30 @@
+#pragma once
+// The keys of Philox's rounds, worked out once a call of a kernel. Included by the lanes_*.h.
+
+#include <cstdint>
+
+#include "quant/noise.h"
+
+// The loops are only as fast as they are whole: left to itself the compiler makes calls of their parts.
+#define DIFFQ_INLINE __attribute__((always_inline)) inline
+
+namespace diffq {
+namespace {
+
+/// Widened to 64 bits, as the vector kernels want them.
+struct RoundKeys {
+  int64_t key0[kPhiloxRounds], key1[kPhiloxRounds];
+
+  explicit RoundKeys(uint64_t seed) {
+    auto low = static_cast<uint32_t>(seed), high = static_cast<uint32_t>(seed >> 32);
+    for (int k = 0; k < kPhiloxRounds; ++k) {
+      key0[k] = low;
+      key1[k] = high;
+      low += kPhiloxWeyl0;
+      high += kPhiloxWeyl1;
+    }
+  }
+};
+
+}  // namespace
+}  // namespace diffq
