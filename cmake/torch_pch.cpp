@@ -1,0 +1,1 @@
+// Source of the target torch_pch, which exists for its precompiled header.
