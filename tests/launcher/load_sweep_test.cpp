@@ -1,0 +1,162 @@
+#include "launcher/load_sweep.h"
+
+#include "tests/launcher/sweeps.h"
+#include "tests/support/idx_files.h"
+
+namespace diffq {
+namespace {
+
+class LoadSweepTest : public testing::Test {
+ protected:
+  LoadSweepTest() {
+    write_idx_set(data(), {});
+    write();
+  }
+
+  std::filesystem::path data() const { return folder_.path() / "data"; }
+  std::string file() const { return (folder_.path() / "s.json").string(); }
+  nlohmann::json& benchmark() { return json_["benchmarks"][0]; }
+  void write() {
+    benchmark()["data"]["root"] = data().string();
+    write_text(file(), json_.dump());
+  }
+  std::string refusal() {
+    write();
+    return message_of<std::invalid_argument>([&] { load_sweep(file(), {}); });
+  }
+  std::string prefix() const { return file() + ": benchmarks[0]: "; }
+  std::string folder_refusal(const std::filesystem::path& folder, const Sweep& sweep) {
+    return message_of<std::invalid_argument>([&] { prepare_folder(folder, sweep); });
+  }
+
+  TemporaryFolder folder_;
+  nlohmann::json json_ = nlohmann::json::parse(R"({"sweep": "s", "seeds": [1, 2], "benchmarks": [{
+      "data": {"name": "idx", "root": "", "valid_samples": 32}, "model": {"name": "small_cnn"},
+      "train": {"batch_size": 32}, "methods": [{"method": "fp32"}, {"method": "ptq", "bits": [2, 3]}]}]})");
+};
+
+TEST_F(LoadSweepTest, KnowsTheShapeOfEachRunsData) {
+  const LoadedSweep loaded = load_sweep(file(), {});
+  EXPECT_EQ(loaded.sweep.runs.size(), 6u);
+  ASSERT_EQ(loaded.shapes.size(), 6u);
+  for (const ImageShape& shape : loaded.shapes) {
+    EXPECT_EQ(shape.height, 12);
+    EXPECT_EQ(shape.channels, 1);
+    EXPECT_EQ(shape.classes, 4);
+  }
+}
+
+TEST_F(LoadSweepTest, OtherRanksReadTheSameRunsWithoutFiles) {
+  nlohmann::json second = benchmark();
+  second["data"]["train_samples"] = 64;
+  json_["benchmarks"].push_back(second);
+  write();
+  json_["benchmarks"][1]["data"]["root"] = data().string();
+  write_text(file(), json_.dump());
+  const LoadedSweep loaded = load_sweep(file(), {"benchmarks.0.train.epochs=7"});
+  std::filesystem::remove_all(data());
+  std::filesystem::remove(file());
+  const Sweep other = read_broadcast_sweep(loaded.text);
+  ASSERT_EQ(other.runs.size(), loaded.sweep.runs.size());
+  EXPECT_EQ(other.runs[0].spec.train.epochs, 7);
+  for (size_t i = 0; i < other.runs.size(); ++i) {
+    EXPECT_EQ(other.runs[i].run_id, loaded.sweep.runs[i].run_id);
+    EXPECT_EQ(other.runs[i].config, loaded.sweep.runs[i].config);
+    EXPECT_EQ(other.runs[i].spec.data.root, loaded.sweep.runs[i].spec.data.root);
+    EXPECT_EQ(other.runs[i].depends_on, loaded.sweep.runs[i].depends_on);
+  }
+}
+
+TEST_F(LoadSweepTest, RunsOnOtherDataAreOtherRuns) {
+  const std::string before = load_sweep(file(), {}).sweep.runs[0].run_id;
+  EXPECT_EQ(load_sweep(file(), {}).sweep.runs[0].run_id, before);
+  write_idx_set(data(), {.seed = 2});
+  EXPECT_NE(load_sweep(file(), {}).sweep.runs[0].run_id, before);
+}
+
+TEST_F(LoadSweepTest, TheSweepFileItself) {
+  const std::string missing = (folder_.path() / "none.json").string();
+  EXPECT_EQ(message_of<std::invalid_argument>([&] { load_sweep(missing, {}); }),
+            missing +
+                ": can't be read: No such file or directory; give the path of a sweep file, such as "
+                "sweeps/demo.json");
+  const std::string folder = folder_.path().string();
+  EXPECT_NE(message_of<std::invalid_argument>([&] {
+              load_sweep(folder, {});
+            }).find(": can't be read: it is a folder;"),
+            std::string::npos);
+}
+
+TEST_F(LoadSweepTest, DataThatIsNotThere) {
+  std::filesystem::remove(data() / "train-labels-idx1-ubyte");
+  EXPECT_EQ(refusal().find((data() / "train-labels-idx1-ubyte").string()), 0u) << refusal();
+}
+
+TEST_F(LoadSweepTest, DataThatIsCutShort) {
+  const auto images = data() / "train-images-idx3-ubyte";
+  std::filesystem::resize_file(images, std::filesystem::file_size(images) - 1);
+  const std::string message = refusal();
+  EXPECT_EQ(message.substr(0, prefix().size()), prefix()) << message;
+  EXPECT_NE(message.find(images.string()), std::string::npos) << message;
+}
+
+TEST_F(LoadSweepTest, NothingHeldOut) {
+  benchmark()["data"]["valid_samples"] = 0;
+  EXPECT_NE(refusal().find("data.valid_samples: "), std::string::npos) << refusal();
+}
+
+TEST_F(LoadSweepTest, ABatchLargerThanTheData) {
+  benchmark()["train"]["batch_size"] = 225;
+  EXPECT_EQ(refusal(),
+            prefix() + "train.batch_size: 225 is more than the 224 training samples; choose a smaller one");
+  benchmark()["train"]["batch_size"] = 224;
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(LoadSweepTest, AModelThatCannotTakeTheData) {
+  write_idx_set(data(), {.height = 2, .width = 2});
+  const std::string message = refusal();
+  EXPECT_EQ(message.substr(0, file().size()), file()) << message;
+  EXPECT_NE(message.find("small_cnn"), std::string::npos) << message;
+}
+
+TEST_F(LoadSweepTest, TheOutputFolderIsMadeAndTakenAgain) {
+  const auto out = folder_.path() / "deep" / "out";
+  Sweep sweep = load_sweep(file(), {}).sweep;
+  check_folder(out, sweep);
+  EXPECT_FALSE(std::filesystem::exists(out)) << "checking makes nothing";
+  prepare_folder(out, sweep);
+  EXPECT_TRUE(std::filesystem::is_directory(out / "runs"));
+  EXPECT_EQ(nlohmann::json::parse(content_of(out / "sweep.json")), sweep.resolved);
+  EXPECT_EQ(folder_refusal(out, sweep), "");
+}
+
+TEST_F(LoadSweepTest, TheFolderOfAnotherSweepIsRefusedAndLeftAsItIs) {
+  const auto out = folder_.path() / "out";
+  Sweep sweep = load_sweep(file(), {}).sweep;
+  prepare_folder(out, sweep);
+  const std::string before = content_of(out / "sweep.json");
+  sweep.name = "other";
+  EXPECT_EQ(folder_refusal(out, sweep),
+            out.string() + ": holds the sweep \"s\", not \"other\"; give another --out");
+  EXPECT_EQ(content_of(out / "sweep.json"), before);
+  for (const std::string text : {"", "{", "[]", "{}", "{\"sweep\": 5}"}) {
+    write_text(out / "sweep.json", text);
+    EXPECT_EQ(folder_refusal(out, sweep),
+              out.string() + ": holds a sweep.json that can't be read, not \"other\"; give another --out")
+        << text;
+  }
+}
+
+TEST_F(LoadSweepTest, AFolderThatCannotBeMadeIsRefused) {
+  const Sweep sweep = load_sweep(file(), {}).sweep;
+  for (const std::filesystem::path out : {file() + "/out", std::string("/proc/diffq")}) {
+    const std::string message = folder_refusal(out, sweep);
+    EXPECT_EQ(message.find(out.string() + ": can't be written: "), 0u) << message;
+    EXPECT_NE(message.find("; give another --out"), std::string::npos) << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace diffq
