@@ -9,10 +9,14 @@
 
 namespace diffq {
 
-/// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set.
-enum class DataName { mnist, idx };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 2> kDataNames{
-    {{"mnist", DataName::mnist}, {"idx", DataName::idx}}};
+/// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
+/// cifar10, cifar100: the folders of binary files as distributed.
+enum class DataName { mnist, idx, cifar10, cifar100 };
+inline constexpr std::array<std::pair<std::string_view, DataName>, 4> kDataNames{
+    {{"mnist", DataName::mnist},
+     {"idx", DataName::idx},
+     {"cifar10", DataName::cifar10},
+     {"cifar100", DataName::cifar100}}};
 
 /// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
 /// a random place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).

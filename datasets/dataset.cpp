@@ -2,152 +2,30 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <stdexcept>
 #include <utility>
-#include <vector>
 
+#include "datasets/cifar.h"
+#include "datasets/fail.h"
 #include "datasets/fingerprint.h"
-#include "datasets/idx.h"
-#include "datasets/image_dataset.h"
+#include "datasets/idx_set.h"
 
 namespace diffq {
 namespace {
 
-constexpr std::array<int, 2> kImageDimensions{3, 4};  // [n, h, w] grey, [n, c, h, w]
-constexpr std::array<int, 1> kLabelDimensions{1};
+constexpr std::array<std::pair<DataName, ImageFormat>, 4> kFormats{
+    {{DataName::mnist, {idx_set_files, read_idx_set}},
+     {DataName::idx, {idx_set_files, read_idx_set}},
+     {DataName::cifar10, {cifar_files, read_cifar}},
+     {DataName::cifar100, {cifar_files, read_cifar}}}};
 
-[[noreturn]] void fail(const std::string& where, const std::string& what) {
-  throw std::invalid_argument(where + ": " + what);
-}
-
-// --- which files ---
-
-std::string remedy(const DataSpec& spec) {
-  if (spec.name == DataName::mnist) return "run scripts/setup.sh --data to fetch MNIST, or correct data.root";
-  return "an idx data set is the files train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-         "t10k-images-idx3-ubyte and "
-         "t10k-labels-idx1-ubyte (idx4 for images with channels; each plain or with .gz) in data.root";
-}
-
-struct FilePair {
-  std::string images, labels;
-};
-
-std::string find_file(const DataSpec& spec, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    for (const char* ending : {"", ".gz"}) {
-      const std::filesystem::path path = std::filesystem::path(spec.root) / (name + ending);
-      std::error_code error;
-      if (std::filesystem::exists(path, error)) return path.string();
-    }
+const ImageFormat& format_of(DataName name) {
+  for (const auto& [known, format] : kFormats) {
+    if (known == name) return format;
   }
-  fail((std::filesystem::path(spec.root) / names.front()).string() + "[.gz]",
-       "there is no such file; " + remedy(spec));
+  fail("data.name", "unknown");
 }
 
-FilePair find_pair(const DataSpec& spec, const std::string& part) {
-  return {find_file(spec, {part + "-images-idx3-ubyte", part + "-images-idx4-ubyte"}),
-          find_file(spec, {part + "-labels-idx1-ubyte"})};
-}
-
-struct FilePaths {
-  FilePair train, test;
-};
-
-FilePaths find_files(const DataSpec& spec) {
-  std::error_code error;
-  if (spec.root.empty()) fail("data.root", "is empty; " + remedy(spec));
-  if (!std::filesystem::is_directory(spec.root, error))
-    fail(spec.root, "there is no such folder; " + remedy(spec));
-  return {find_pair(spec, "train"), find_pair(spec, "t10k")};
-}
-
-// --- what they hold ---
-
-struct LabelledImages {
-  IdxFile images, labels;
-};
-
-struct ImageFiles {
-  LabelledImages train, test;
-};
-
-enum class Keep { labels, all };
-
-ImageFiles read_files(const DataSpec& spec, Keep keep) {
-  const auto read_pair = [&](const FilePair& paths) {
-    return LabelledImages{keep == Keep::all ? read_idx(paths.images, kImageDimensions)
-                                            : check_idx(paths.images, kImageDimensions),
-                          read_idx(paths.labels, kLabelDimensions)};
-  };
-  const FilePaths paths = find_files(spec);
-  return {read_pair(paths.train), read_pair(paths.test)};
-}
-
-ImageShape shape_of(const IdxFile& images) {
-  const auto& dims = images.dims;
-  if (dims.size() == 3) return {1, dims[1], dims[2], 0};
-  return {dims[1], dims[2], dims[3], 0};
-}
-
-std::string to_text(const ImageShape& shape) {
-  const std::string size = std::to_string(shape.height) + " x " + std::to_string(shape.width);
-  return shape.channels == 1 ? size : std::to_string(shape.channels) + " x " + size;
-}
-
-bool same_size(const ImageShape& a, const ImageShape& b) {
-  return a.channels == b.channels && a.height == b.height && a.width == b.width;
-}
-
-void check_counts(const LabelledImages& part) {
-  const int64_t images = part.images.dims[0], labels = part.labels.dims[0];
-  if (images != labels) {
-    fail(part.labels.path, "holds " + std::to_string(labels) + " labels, but " + part.images.path + " has " +
-                               std::to_string(images) + " images; there must be as many labels as images");
-  }
-}
-
-void check_labels(const IdxFile& labels, int64_t classes, const std::string& because) {
-  for (size_t i = 0; i < labels.bytes.size(); ++i) {
-    if (labels.bytes[i] >= classes) {
-      fail(labels.path, "label " + std::to_string(labels.bytes[i]) + " of sample " + std::to_string(i) +
-                            " is not below " + std::to_string(classes) + ", the number of classes" + because);
-    }
-  }
-}
-
-void check_mnist(const LabelledImages& part, int64_t count) {
-  const ImageShape shape = shape_of(part.images);
-  if (part.images.dims[0] != count || !same_size(shape, {1, 28, 28, 0})) {
-    fail(part.images.path, "holds " + std::to_string(part.images.dims[0]) + " images of " + to_text(shape) +
-                               ", MNIST has " + std::to_string(count) +
-                               " of 28 x 28; for other images use data.name \"idx\"");
-  }
-  check_labels(part.labels, 10, " of MNIST; for other images use data.name \"idx\"");
-}
-
-// The shape of the images in the files, all of which fit together.
-ImageShape check_files(const DataSpec& spec, const ImageFiles& files) {
-  check_counts(files.train);
-  check_counts(files.test);
-  if (spec.name == DataName::mnist) {
-    check_mnist(files.train, 60000);
-    check_mnist(files.test, 10000);
-  }
-  ImageShape shape = shape_of(files.train.images);
-  if (!same_size(shape, shape_of(files.test.images))) {
-    fail(files.test.images.path, "holds images of " + to_text(shape_of(files.test.images)) +
-                                     ", but those of " + files.train.images.path + " are " + to_text(shape) +
-                                     "; they must be equal");
-  }
-  shape.classes = int64_t{*std::ranges::max_element(files.train.labels.bytes)} + 1;
-  check_labels(files.test.labels, shape.classes,
-               " in " + files.train.labels.path + " (its largest label + 1)");
-  return shape;
-}
-
-// --- what was asked of them ---
+// --- what is asked of the files ---
 
 void check_not_negative(const std::string& key, int64_t value) {
   if (value < 0) fail(key, std::to_string(value) + " is negative; it must be 0 or more");
@@ -163,59 +41,51 @@ int64_t limited(const std::string& key, int64_t asked, int64_t there, const std:
   return asked == 0 ? there : asked;
 }
 
-void check_augment(const AugmentSpec& augment, const ImageShape& shape) {
+void check_augment(const AugmentSpec& augment, const Pictures& pictures) {
   check_not_negative("data.augment.shift", augment.shift);
   check_not_negative("data.augment.crop", augment.crop);
-  const int64_t side = std::min(shape.height, shape.width);
+  const int64_t side = std::min(pictures.height, pictures.width);
   if (augment.shift >= side) {
     fail("data.augment.shift", std::to_string(augment.shift) + " pixels would shift images of " +
-                                   to_text(shape) + " out of sight; it must be below " +
+                                   size_text(pictures) + " out of sight; it must be below " +
                                    std::to_string(side));
   }
   if (augment.crop > side) {
     fail("data.augment.crop", std::to_string(augment.crop) + " is larger than the images of " +
-                                  to_text(shape) + "; it must be at most " + std::to_string(side) +
+                                  size_text(pictures) + "; it must be at most " + std::to_string(side) +
                                   ", or 0 for no cut");
   }
 }
 
-DataSummary summarise(const DataSpec& spec, const ImageFiles& files) {
-  DataSummary summary;
-  summary.shape = check_files(spec, files);
-  check_augment(spec.augment, summary.shape);
-  const int64_t there = files.train.images.dims[0];
+DataSummary summarise(const DataSpec& spec, const ImageSet& set) {
+  check_augment(spec.augment, set.train);
   check_not_negative("data.valid_samples", spec.valid_samples);
-  if (spec.valid_samples >= there) {
+  if (spec.valid_samples >= set.train.count) {
     fail("data.valid_samples", std::to_string(spec.valid_samples) + " samples can't be held out of the " +
-                                   std::to_string(there) + " in " + files.train.images.path + "; at most " +
-                                   std::to_string(there - 1) + " leave something to train on");
+                                   std::to_string(set.train.count) + " in " + set.train.path + "; at most " +
+                                   std::to_string(set.train.count - 1) + " leave something to train on");
   }
+  DataSummary summary;
   summary.valid = spec.valid_samples;
-  summary.train =
-      limited("data.train_samples", spec.train_samples, there - summary.valid,
-              files.train.images.path + " besides the " + std::to_string(summary.valid) + " held out");
-  summary.test =
-      limited("data.test_samples", spec.test_samples, files.test.images.dims[0], files.test.images.path);
+  summary.train = limited("data.train_samples", spec.train_samples, set.train.count - summary.valid,
+                          set.train.path + " besides the " + std::to_string(summary.valid) + " held out");
+  summary.test = limited("data.test_samples", spec.test_samples, set.test.count, set.test.path);
+  summary.shape = {set.train.channels, set.train.height, set.train.width, set.classes};
   if (spec.augment.crop != 0) summary.shape.height = summary.shape.width = spec.augment.crop;
   return summary;
 }
 
-std::shared_ptr<const Pictures> take_pictures(LabelledImages&& part) {
-  const ImageShape shape = shape_of(part.images);
-  return std::make_shared<const Pictures>(Pictures{part.images.path, part.images.dims[0], shape.channels,
-                                                   shape.height, shape.width, std::move(part.images.bytes),
-                                                   std::move(part.labels.bytes)});
-}
-
 }  // namespace
 
-DataSummary check_data(const DataSpec& spec) { return summarise(spec, read_files(spec, Keep::labels)); }
+DataSummary check_data(const DataSpec& spec) {
+  return summarise(spec, format_of(spec.name).read(spec, Keep::labels));
+}
 
 DataSplits open_data(const DataSpec& spec) {
-  ImageFiles files = read_files(spec, Keep::all);
-  const DataSummary summary = summarise(spec, files);
-  const auto train = take_pictures(std::move(files.train));
-  const auto test = take_pictures(std::move(files.test));
+  ImageSet set = format_of(spec.name).read(spec, Keep::all);
+  const DataSummary summary = summarise(spec, set);
+  const auto train = std::make_shared<const Pictures>(std::move(set.train));
+  const auto test = std::make_shared<const Pictures>(std::move(set.test));
   const std::vector<float> table = normalisation_table(*train, summary.train);
   const auto part = [&](const std::shared_ptr<const Pictures>& pictures, int64_t first, int64_t count) {
     return std::make_shared<const ImageDataset>(pictures, first, count, table, spec.augment);
@@ -224,10 +94,6 @@ DataSplits open_data(const DataSpec& spec) {
           part(train, train->count - summary.valid, summary.valid), part(test, 0, summary.test)};
 }
 
-std::string fingerprint(const DataSpec& spec) {
-  const FilePaths files = find_files(spec);
-  return fingerprint_files(
-      std::array{files.train.images, files.train.labels, files.test.images, files.test.labels});
-}
+std::string fingerprint(const DataSpec& spec) { return fingerprint_files(format_of(spec.name).files(spec)); }
 
 }  // namespace diffq

@@ -8,8 +8,9 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <stdexcept>
 #include <type_traits>
+
+#include "datasets/fail.h"
 
 namespace diffq {
 namespace {
@@ -17,10 +18,6 @@ namespace {
 // Deflate codes at best 258 bytes in 2 bits, which bounds what a compressed file can hold (and what a lying
 // header can make us allocate).
 constexpr uint64_t kMaxDeflateRatio = 1032;
-
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
-  throw std::invalid_argument(path + ": " + what);
-}
 
 std::string hex(std::span<const uint8_t> bytes) {
   constexpr char kDigits[] = "0123456789abcdef";

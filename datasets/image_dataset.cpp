@@ -10,6 +10,11 @@
 
 namespace diffq {
 
+std::string size_text(const Pictures& pictures) {
+  const std::string size = std::to_string(pictures.height) + " x " + std::to_string(pictures.width);
+  return pictures.channels == 1 ? size : std::to_string(pictures.channels) + " x " + size;
+}
+
 std::vector<float> normalisation_table(const Pictures& pictures, int64_t count) {
   const int64_t plane = pictures.height * pictures.width;
   std::vector<float> table(pictures.channels * 256);

@@ -19,6 +19,9 @@ struct Pictures {
   std::vector<uint8_t> labels;  ///< [count]
 };
 
+/// "28 x 28", "3 x 32 x 32": for messages.
+std::string size_text(const Pictures& pictures);
+
 /// What each byte becomes, [channels, 256]: (x / 255 - mean) / std, with the channel's mean and standard
 /// deviation over the first `count` pictures. The sums are integers, so the same on every machine. Where all
 /// pixels are equal std is taken as 1.

@@ -9,9 +9,8 @@
 #include <stdexcept>
 
 namespace diffq {
-namespace {
 
-std::vector<uint8_t> pictures(const IdxSetSpec& spec, int64_t count, uint64_t seed) {
+std::vector<uint8_t> patterned_pictures(const IdxSetSpec& spec, int64_t count, uint64_t seed) {
   const int64_t channels = std::max<int64_t>(spec.channels, 1);
   std::mt19937_64 random(seed);
   std::vector<uint8_t> bytes;
@@ -33,13 +32,15 @@ std::vector<uint8_t> pictures(const IdxSetSpec& spec, int64_t count, uint64_t se
   return bytes;
 }
 
+namespace {
+
 void write_part(const std::filesystem::path& folder, const std::string& part, const IdxSetSpec& spec,
                 int64_t count, uint64_t seed) {
   const std::string ending = spec.gzip ? "-ubyte.gz" : "-ubyte";
   std::vector<int64_t> dims{count, spec.height, spec.width};
   if (spec.channels != 0) dims.insert(dims.begin() + 1, spec.channels);
   write_idx_file(folder / (part + "-images-idx" + std::to_string(dims.size()) + ending), dims,
-                 pictures(spec, count, seed), spec.gzip);
+                 patterned_pictures(spec, count, seed), spec.gzip);
   std::vector<uint8_t> labels(count);
   for (int64_t i = 0; i < count; ++i) labels[i] = static_cast<uint8_t>(i % spec.classes);
   write_idx_file(folder / (part + "-labels-idx1" + ending), {count}, labels, spec.gzip);

@@ -33,6 +33,9 @@ struct IdxSetSpec {
   bool gzip = false;
 };
 
+/// The pictures of one part, [count, channels, height, width].
+std::vector<uint8_t> patterned_pictures(const IdxSetSpec& spec, int64_t count, uint64_t seed);
+
 /// Writes the four files of the set into `folder` (made if missing), under the names of MNIST; for
 /// DataName::idx.
 void write_idx_set(const std::filesystem::path& folder, const IdxSetSpec& spec);
