@@ -61,23 +61,21 @@ void fill(torch::nn::Module& module, double step) {
   }
 }
 
-TEST(Models, ResNet20HasThePublishedNamesAndShapes) {
-  const auto published = nlohmann::json::parse(std::ifstream(kFixtures + "models.json")).at("resnet20");
-  const auto model = make_resnet20({3, 32, 32, 10});
-  EXPECT_EQ(names_and_shapes(model->named_parameters()), published.at("named_parameters"));
-  EXPECT_EQ(names_and_shapes(model->named_buffers()), published.at("named_buffers"));
+void expect_published_names_and_shapes(const std::string& name, const ImageModel& model, int64_t count) {
+  const auto published = nlohmann::json::parse(std::ifstream(kFixtures + "models.json")).at(name);
+  EXPECT_EQ(names_and_shapes(model.named_parameters()), published.at("named_parameters"));
+  EXPECT_EQ(names_and_shapes(model.named_buffers()), published.at("named_buffers"));
   int64_t parameters = 0;
-  for (const auto& parameter : model->parameters()) parameters += parameter.numel();
-  EXPECT_EQ(parameters, 269722);
+  for (const auto& parameter : model.parameters()) parameters += parameter.numel();
+  EXPECT_EQ(parameters, count);
   EXPECT_EQ(parameters, published.at("parameters"));
 }
 
-TEST(Models, ResNet20GivesThePublishedOutput) {
+void expect_published_output(const std::string& name, ImageModel& model) {
   const std::string path = kFixtures + "models.h5";
-  const auto model = make_resnet20({3, 32, 32, 10});
-  fill(*model, read_attribute(path, "fill_k"));
-  model->eval();
-  const at::Tensor shape = read_dataset(path, "resnet20/input_shape").to(at::kLong);
+  fill(model, read_attribute(path, "fill_k"));
+  model.eval();
+  const at::Tensor shape = read_dataset(path, (name + "/input_shape").c_str()).to(at::kLong);
   const std::vector<int64_t> sizes(shape.const_data_ptr<int64_t>(),
                                    shape.const_data_ptr<int64_t>() + shape.numel());
   const at::Tensor input = (at::arange(c10::multiply_integers(sizes), at::kDouble).pow(1.1) * 0.017)
@@ -85,10 +83,50 @@ TEST(Models, ResNet20GivesThePublishedOutput) {
                                .to(at::kFloat)
                                .view(sizes);
   torch::NoGradGuard no_grad;
-  const at::Tensor expected = read_dataset(path, "resnet20/output");
-  const at::Tensor output = model->forward(input).to(at::kDouble);
+  const at::Tensor expected = read_dataset(path, (name + "/output").c_str());
+  const at::Tensor output = model.forward(input).to(at::kDouble);
   ASSERT_EQ(output.sizes(), expected.sizes());
   EXPECT_LE((output - expected).abs().max().item<double>(), 1e-4 * expected.abs().max().item<double>());
+}
+
+TEST(Models, ResNet20HasThePublishedNamesAndShapes) {
+  expect_published_names_and_shapes("resnet20", *make_resnet20({3, 32, 32, 10}), 269722);
+}
+
+TEST(Models, ResNet20GivesThePublishedOutput) {
+  expect_published_output("resnet20", *make_resnet20({3, 32, 32, 10}));
+}
+
+TEST(Models, ResNet18HasThePublishedNamesAndShapes) {
+  expect_published_names_and_shapes("resnet18_cifar", *make_resnet18({3, 32, 32, 10}), 11173962);
+}
+
+TEST(Models, ResNet18GivesThePublishedOutput) {
+  expect_published_output("resnet18_cifar", *make_resnet18({3, 32, 32, 10}));
+}
+
+// torch's own: uniform in ±1/√fan_in, where ResNet-20 has normal weights of variance 2/fan_in.
+TEST(Models, InitialWeightsOfTheResNets) {
+  torch::manual_seed(1);
+  const auto extreme = [](ImageModel& model, const std::string& name) {
+    const at::Tensor weight = model.named_parameters()[name];
+    return weight.abs().max().item<double>() * std::sqrt(double(weight[0].numel()));
+  };
+  for (const std::string name : {"layer4.1.conv2.weight", "layer3.0.shortcut.0.weight", "linear.weight"}) {
+    const double largest = extreme(*make_resnet18({3, 32, 32, 10}), name);
+    EXPECT_GT(largest, 0.99) << name;
+    EXPECT_LE(largest, 1 + 1e-6) << name;
+  }
+  EXPECT_GT(extreme(*make_resnet20({3, 32, 32, 10}), "layer3.2.conv2.weight"), 4);
+}
+
+// A picture of another size and number of channels and classes: all stages halve it, what is left is
+// averaged.
+TEST(Models, ResNetsTakeOtherPictures) {
+  for (const ModelName name : {ModelName::resnet20, ModelName::resnet18}) {
+    const auto model = make_image_model({.name = name}, {1, 20, 28, 7});
+    EXPECT_EQ(model->forward(at::randn({2, 1, 20, 28})).sizes(), at::IntArrayRef({2, 7}));
+  }
 }
 
 TEST(Models, SmallCnnTakesAnySizeFrom8) {
