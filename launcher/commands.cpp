@@ -44,9 +44,20 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     folder = read_folder(out, sweep, /*retry_failed=*/false, warnings);
   }
   std::vector<PlanColumns> details;
+  std::map<std::string, RunFootprint> sizes;
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
-    const RunFootprint size = footprint(sweep.runs[i].spec, loaded.shapes[i]);
-    details.push_back({size.size_fp32_mb, size.memory_mb, out.empty() ? "" : state_word(folder.states[i])});
+    // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
+    // should not take minutes.
+    nlohmann::json kind = sweep.runs[i].config;
+    kind.erase("seed");
+    kind.erase("start");
+    kind["method"].erase("lambda");
+    kind["method"].erase("bits");
+    const auto [known, is_new] = sizes.try_emplace(kind.dump());
+    RunFootprint& size = known->second;
+    if (is_new) size = footprint(sweep.runs[i].spec, loaded.shapes[i]);
+    details.push_back({size.parameters, size.size_fp32_mb, size.memory_mb,
+                       out.empty() ? "" : state_word(folder.states[i])});
   }
   std::printf("%s", plan_text(sweep, details).c_str());
   for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());

@@ -43,8 +43,8 @@ Cells cells_of(const Sweep& sweep, size_t i, const std::vector<PlanColumns>& col
               std::to_string(spec.seed),
               run.depends_on < 0 ? "" : sweep.runs[size_t(run.depends_on)].run_id};
   if (!columns.empty())
-    cells.insert(cells.end(),
-                 {megabytes(columns[i].size_fp32_mb), megabytes(columns[i].memory_mb), columns[i].state});
+    cells.insert(cells.end(), {std::to_string(columns[i].parameters), megabytes(columns[i].size_fp32_mb),
+                               megabytes(columns[i].memory_mb), columns[i].state});
   return cells;
 }
 
@@ -93,9 +93,9 @@ std::string plan_text(const Sweep& sweep, const std::vector<PlanColumns>& column
     throw std::invalid_argument("plan_text: " + counted(columns.size(), "entry") + " of columns for " +
                                 counted(sweep.runs.size(), "run"));
   std::vector<Cells> table{{"run", "dataset", "model", "method", "λ | bits", "seed", "starts from"}};
-  if (!columns.empty()) table[0].insert(table[0].end(), {"fp32 MB", "MB a rank", "state"});
+  if (!columns.empty()) table[0].insert(table[0].end(), {"parameters", "fp32 MB", "MB a rank", "state"});
   for (size_t i = 0; i < sweep.runs.size(); ++i) table.push_back(cells_of(sweep, i, columns));
-  return aligned(table, {false, false, false, false, true, true, false, true, true, false}) +
+  return aligned(table, {false, false, false, false, true, true, false, true, true, true, false}) +
          summary(sweep, columns);
 }
 

@@ -101,7 +101,7 @@ void list_keys(Keys& keys, DataSpec& spec) {
   keys.word("name", spec.name, kDataNames, Need::required);
   keys.text("root", spec.root, Need::required);
   keys.whole("train_samples", spec.train_samples, Range::at_least(0));
-  keys.whole("valid_samples", spec.valid_samples, Range::at_least(0));
+  keys.whole("valid_samples", spec.valid_samples, Range::at_least(1));
   keys.whole("test_samples", spec.test_samples, Range::at_least(0));
   keys.object("augment", spec.augment);
   keys.whole("workers", spec.workers, Range::between(1, 1024));

@@ -26,14 +26,14 @@ TEST(Plan, IsAnAlignedTable) {
 
 TEST(Plan, TakesTheCallersColumns) {
   const Sweep sweep = small();
-  const std::string text =
-      plan_text(sweep, {{1.5, 20, "done"}, {1.5, NAN, "to run"}, {10.25, 300.125, "to run"}});
-  EXPECT_NE(text.find("starts from   fp32 MB  MB a rank  state\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("                 1.50      20.00  done\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("     1.50             to run\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("    10.25     300.12  to run\n"), std::string::npos) << text;
+  const std::string text = plan_text(
+      sweep, {{393216, 1.5, 20, "done"}, {393216, 1.5, NAN, "to run"}, {2686976, 10.25, 300.125, "to run"}});
+  EXPECT_NE(text.find("starts from   parameters  fp32 MB  MB a rank  state\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("                   393216     1.50      20.00  done\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("      393216     1.50             to run\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("     2686976    10.25     300.12  to run\n"), std::string::npos) << text;
   EXPECT_NE(text.find("; 1 done, 2 to run\n"), std::string::npos) << text;
-  EXPECT_THROW(plan_text(sweep, {{1, 1, ""}}), std::invalid_argument);
+  EXPECT_THROW(plan_text(sweep, {{1, 1, 1, ""}}), std::invalid_argument);
 }
 
 }  // namespace

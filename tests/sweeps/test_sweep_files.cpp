@@ -18,7 +18,9 @@ TEST(SweepFiles, Demo) {
   EXPECT_EQ(last.method.method, Method::diffq);
   EXPECT_EQ(last.method.group_size, 8);
   const auto steps = double(last.train.epochs * (50000 / last.train.batch_size));
-  EXPECT_NEAR(steps * last.method.bits_lr, 4, 0.5);
+  // A logit moves by at most bits_lr a step: enough to cross the range of bits, and no more than that.
+  EXPECT_GE(steps * last.method.bits_lr, 4);
+  EXPECT_LE(steps * last.method.bits_lr, 8);
 }
 
 TEST(SweepFiles, ImageSmall) {
@@ -29,6 +31,37 @@ TEST(SweepFiles, ImageSmall) {
     EXPECT_EQ(run.spec.model.name, ModelName::resnet20);
     EXPECT_EQ(run.spec.data.augment.shift, 2);
   }
+}
+
+TEST(SweepFiles, Cifar10ResNet18IsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("cifar10_resnet18.json"));
+  EXPECT_EQ(sweep.name, "cifar10_resnet18");
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 4 + 5));
+  std::set<double> lambdas;
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    EXPECT_EQ(spec.data.name, DataName::cifar10);
+    EXPECT_EQ(spec.model.name, ModelName::resnet18);
+    EXPECT_EQ(spec.data.augment.shift, 4);
+    EXPECT_TRUE(spec.data.augment.flip);
+    EXPECT_EQ(spec.train.max_grad_norm, 5);
+    EXPECT_EQ(spec.train.batch_size, 128);
+    EXPECT_EQ(spec.train.optimizer.weight_decay, 5e-4);
+    EXPECT_TRUE(spec.train.optimizer.nesterov);
+    if (spec.method.method != Method::ptq) {
+      EXPECT_EQ(spec.train.epochs, 200);
+      EXPECT_EQ(spec.train.schedule.name, ScheduleName::step);
+      EXPECT_EQ(spec.train.schedule.every_epochs, 60);
+      EXPECT_EQ(spec.train.schedule.factor, 0.2);
+    }
+    EXPECT_EQ(spec.train.optimizer.lr, spec.method.method == Method::lsq ? 0.01 : 0.1);
+    if (spec.method.method == Method::diffq) {
+      EXPECT_EQ(spec.method.group_size, 16);
+      EXPECT_EQ(spec.method.bits_lr, 1e-3);
+      lambdas.insert(spec.method.lambda);
+    }
+  }
+  EXPECT_TRUE(lambdas.contains(5));
 }
 
 }  // namespace
