@@ -1,5 +1,6 @@
 #include "trainer/train_step.h"
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -32,6 +33,31 @@ OptimizerSpec own_optimizer_spec(const RunSpec& spec) {
     own.lr = spec.method.bits_lr;
   }
   return own;
+}
+
+// In double, over pieces of fixed length added in order: the same for any number of threads.
+double sum_of_squares(const at::Tensor& flat) {
+  constexpr int64_t kPiece = 32768, kLanes = 16;
+  const float* values = flat.const_data_ptr<float>();
+  const int64_t count = flat.numel(), pieces = (count + kPiece - 1) / kPiece;
+  std::vector<double> sums(static_cast<size_t>(pieces));
+  at::parallel_for(0, pieces, 1, [&](int64_t first, int64_t last) {
+    for (int64_t piece = first; piece < last; ++piece) {
+      const int64_t end = std::min(count, (piece + 1) * kPiece);
+      double lanes[kLanes] = {};
+      int64_t i = piece * kPiece;
+      for (; i + kLanes <= end; i += kLanes) {
+        for (int64_t k = 0; k < kLanes; ++k) lanes[k] += double{values[i + k]} * double{values[i + k]};
+      }
+      for (; i < end; ++i) lanes[0] += double{values[i]} * double{values[i]};
+      double sum = 0;
+      for (const double lane : lanes) sum += lane;
+      sums[static_cast<size_t>(piece)] = sum;
+    }
+  });
+  double sum = 0;
+  for (const double piece : sums) sum += piece;
+  return sum;
 }
 
 }  // namespace
@@ -108,23 +134,17 @@ at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()
   return sum;
 }
 
-// Of the mean over ranks. In double, over fixed ranges in order: the same number on every rank.
+// Of the mean over ranks; the same number on every rank.
 double TrainStep::gradient_norm() const {
   double squares = 0;
-  for (const auto& entry : store_.entries()) {
-    const float* gradient = store_.gradient().const_data_ptr<float>() + entry.gradient_offset;
-    double partial = 0;
-    for (int64_t i = 0; i < entry.numel; ++i) partial += static_cast<double>(gradient[i]) * gradient[i];
-    squares += partial;
-  }
+  for (const auto& entry : store_.entries()) squares += sum_of_squares(store_.gradient_of(entry));
   return std::sqrt(squares) / communicator_.size();
 }
 
 bool TrainStep::own_gradients_finite() const {
-  for (const auto& entry : store_.entries()) {
-    if (entry.own_count > 0 && !at::isfinite(store_.own_gradient_of(entry)).all().item<bool>()) return false;
-  }
-  return true;
+  double squares = 0;
+  for (const auto& entry : store_.entries()) squares += sum_of_squares(store_.own_gradient_of(entry));
+  return std::isfinite(squares);
 }
 
 }  // namespace diffq

@@ -1,0 +1,65 @@
+"""What DiffQ adds to a step, and how well two ranks scale, each against a peer, alternating in one run.
+
+usage: compare_steps.py [--rounds 5] [--steps 8]
+Needs `cmake --build build --target benches` and the peers (docs/performance.md says how to install them).
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = ROOT / "tests/bench/peers"
+BENCH = str(ROOT / "build/tests/bench/step_bench")
+PYTHON = str(ROOT / ".venv-peers/bin/python")
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def mpirun(ranks, *command):
+    return run("mpirun", "-q", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", BENCH, *command)
+
+
+def median_of(result, name):
+    return statistics.median(result["ms"][name])
+
+
+def show(title, values, unit=""):
+    print(f"{title}: median {statistics.median(values):.3f}{unit}, from {min(values):.3f} to {max(values):.3f}, {len(values)} rounds")
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--steps", type=int, default=8)
+args = parser.parse_args()
+steps = ["--steps", str(args.steps)]
+
+ours, theirs, ratios, our_efficiency, their_efficiency = [], [], [], [], []
+for _ in range(args.rounds):
+    a = mpirun(1, "fp32", "diffq", "--threads", "2", *steps)
+    b = run(PYTHON, str(PEERS / "diffq_step.py"), "fp32", "diffq", "--threads", "2", *steps)
+    ours.append(median_of(a, "diffq") - median_of(a, "fp32"))
+    theirs.append(median_of(b, "diffq") - median_of(b, "fp32"))
+    ratios.append(theirs[-1] / ours[-1])
+    c = mpirun(2, "fp32", "--alone-too", "--threads", "1", *steps)
+    d = run(PYTHON, str(PEERS / "ddp_step.py"), "--threads", "1", *steps)
+    our_efficiency.append(median_of(c, "fp32_alone") / median_of(c, "fp32"))
+    their_efficiency.append(median_of(d, "fp32_alone") / median_of(d, "fp32"))
+
+show("DiffQ adds to a step, here", ours, " ms")
+show("DiffQ adds to a step, published package", theirs, " ms")
+show("ratio, round by round", ratios)
+show("efficiency of 2 ranks x 1 thread, here", our_efficiency)
+show("efficiency of 2 ranks x 1 thread, DDP with Gloo", their_efficiency)
+fp32 = mpirun(1, "fp32", "--threads", "2", "--steps", "3")["peak_memory_mb"]
+diffq = mpirun(1, "diffq", "--threads", "2", "--steps", "3")["peak_memory_mb"]
+weights = 11_173_962 * 4 / 2**20
+allowed = weights + 20 * 11_173_962 / 8 / 2**20
+print(f"peak memory of a diffq step over fp32: {diffq - fp32:.1f} MB; one copy of the weights and 20 bytes a group: {allowed:.1f} MB")

@@ -1,0 +1,52 @@
+"""Step times of ResNet-18 with and without the published diffq package, one step of each in turn. Prints JSON.
+
+usage: diffq_step.py METHOD… --steps N --threads T     METHOD: fp32, diffq
+"""
+import argparse
+import json
+import resource
+import time
+
+import torch
+from diffq import DiffQuantizer
+from resnet18 import ResNet18
+from torch.nn import functional as F
+
+parser = argparse.ArgumentParser()
+parser.add_argument("methods", nargs="+")
+parser.add_argument("--steps", type=int, default=10)
+parser.add_argument("--threads", type=int, default=2)
+args = parser.parse_args()
+torch.set_num_threads(args.threads)
+torch.manual_seed(1)
+
+
+class Subject:
+    def __init__(self, method):
+        self.model = ResNet18().train()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        self.quantizer = None
+        if method == "diffq":
+            self.quantizer = DiffQuantizer(self.model, group_size=8)
+            self.quantizer.setup_optimizer(self.optimizer)
+        self.x, self.y = torch.randn(16, 3, 32, 32), torch.randint(10, (16,))
+
+    def step_ms(self):
+        start = time.perf_counter()
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(self.x), self.y)
+        if self.quantizer is not None:
+            loss = loss + 5 * self.quantizer.model_size()
+        loss.backward()
+        self.optimizer.step()
+        return 1e3 * (time.perf_counter() - start)
+
+
+subjects = {method: Subject(method) for method in args.methods}
+times = {method: [] for method in args.methods}
+for step in range(-2, args.steps):
+    for method, subject in subjects.items():
+        ms = subject.step_ms()
+        if step >= 0:
+            times[method].append(ms)
+print(json.dumps({"ms": times, "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

@@ -1,0 +1,108 @@
+// Time of a training step of ResNet-18 (CIFAR form, synthetic data), for comparisons in one run with other
+// programs (tests/bench/compare_steps.py starts this one and its peers in turn). Prints one JSON object.
+//
+//   step_bench fp32 diffq --steps 10 --threads 2          one step of each method in turn
+//   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
+//   in turn
+
+#include <mpi.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "launcher/mpi_communicator.h"
+#include "launcher/world.h"
+#include "trainer/run_measures.h"
+#include "trainer/train_step.h"
+
+namespace {
+
+using namespace diffq;
+
+constexpr int64_t kBatch = 16;
+
+// One network in training, as train_run builds it.
+class Subject {
+ public:
+  Subject(Method method, Communicator& communicator) : spec_(spec_of(method)) {
+    task_ = make_task(spec_.model, {3, 32, 32, 10}, spec_.seed);
+    quantizer_ = make_quantizer(spec_.method, spec_.quant);
+    store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
+    quantizer_->initialize_own();
+    buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
+    step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator);
+    batch_ = {at::randn({kBatch, 3, 32, 32}), at::randint(10, {kBatch}, at::kLong)};
+  }
+
+  double step_ms() {
+    const auto start = std::chrono::steady_clock::now();
+    step_->run(steps_++, 0.01, [&] { return batch_; });
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  }
+
+ private:
+  static RunSpec spec_of(Method method) {
+    RunSpec spec;
+    spec.model.name = ModelName::resnet18;
+    spec.method.method = method;
+    spec.method.lambda = 5;
+    spec.train.optimizer.weight_decay = 5e-4;
+    return spec;
+  }
+
+  RunSpec spec_;
+  std::unique_ptr<Task> task_;
+  std::unique_ptr<Quantizer> quantizer_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<GradientBuckets> buckets_;
+  std::unique_ptr<TrainStep> step_;
+  Batch batch_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const World world;
+  int steps = 10, threads = 2;
+  bool alone_too = false;
+  std::vector<std::string> methods;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--steps") == 0) {
+      steps = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--threads") == 0) {
+      threads = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--alone-too") == 0) {
+      alone_too = true;
+    } else {
+      methods.push_back(argv[i]);
+    }
+  }
+  at::set_num_threads(threads);
+  MPI_Comm together = MPI_COMM_NULL, alone = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &together);
+  MPI_Comm_dup(MPI_COMM_SELF, &alone);
+  MpiCommunicator group(together, world.host()), self(alone, world.host());
+
+  std::vector<std::pair<std::string, std::unique_ptr<Subject>>> subjects;
+  for (const std::string& method : methods) {
+    const Method kind = method == "fp32" ? Method::fp32 : Method::diffq;
+    subjects.emplace_back(method, std::make_unique<Subject>(kind, group));
+    if (alone_too) subjects.emplace_back(method + "_alone", std::make_unique<Subject>(kind, self));
+  }
+  nlohmann::json times;
+  for (int step = -2; step < steps; ++step) {  // two to warm up
+    for (auto& [name, subject] : subjects) {
+      world.barrier();
+      const double ms = subject->step_ms();
+      if (step >= 0) times[name].push_back(ms);
+    }
+  }
+  if (world.rank() == 0) {
+    std::printf("%s\n", nlohmann::json{{"ms", times}, {"peak_memory_mb", peak_memory_mb()}}.dump().c_str());
+  }
+}
