@@ -89,16 +89,17 @@ double Lsq::pull_back_piece(const Piece& piece) {
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* gradient = tensor.gradient.data_ptr<float>() + piece.begin;
   const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
-  float products[kPieceEntries];
+  float slopes[kPieceEntries], passed[kPieceEntries];
   for (int64_t k = 0; k < n; ++k) {
     const float u = master[k] / scale, inside = clamped(u, lowest, highest);
     // Inside, ∂w̃/∂scale is round(u) - u; outside it is the level of the clip's edge, and the weight has no
     // say.
-    const float level = round_half_even(inside), pass = inside == u ? 1.0f : 0.0f;
-    products[k] = gradient[k] * (level - pass * inside);
-    gradient[k] = inside == u ? gradient[k] : 0.0f;
+    slopes[k] = round_half_even(inside) - (inside == u ? inside : 0.0f);
+    passed[k] = inside == u ? gradient[k] : 0.0f;
   }
-  return ordered_sum(n, [&](int64_t k) { return double{products[k]}; });
+  const double sum = ordered_sum(n, [&](int64_t k) { return double{gradient[k]} * double{slopes[k]}; });
+  std::copy(passed, passed + n, gradient);
+  return sum;
 }
 
 double Lsq::stored_bits(size_t t) const {

@@ -20,14 +20,14 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t seed) {
   return counter;
 }
 
-/// U(-1/2, 1/2): the odd multiples of 2^-17, symmetric, never 0.
-float uniform(uint32_t word, bool high) {
-  const int32_t bits = high ? static_cast<int32_t>(word) >> 15 : static_cast<int32_t>(word << 16) >> 15;
+}  // namespace
+
+float uniform_noise(uint32_t word, bool second) {
+  const int32_t bits = second ? static_cast<int32_t>(word) >> 15 : static_cast<int32_t>(word << 16) >> 15;
   return static_cast<float>(bits | 1) * 0x1p-17f;
 }
 
-/// N(0, 1) / 2 by Box-Muller: radius from the upper 21 bits of the word, angle from the lower 12.
-float gaussian(uint32_t word, bool sine_half) {
+float gaussian_noise(uint32_t word, bool second) {
   const float u = static_cast<float>(static_cast<int32_t>((word >> 11) | 1));
   const int32_t split = std::bit_cast<int32_t>(u) - kSqrtHalfBits;
   const float t = std::bit_cast<float>((split & 0x7fffff) + kSqrtHalfBits) - 1.0f;
@@ -43,10 +43,8 @@ float gaussian(uint32_t word, bool sine_half) {
   float cosine = std::fma(std::fma(std::fma(kCosine[3], y, kCosine[2]), y, kCosine[1]), y, kCosine[0]);
   if (word & 0x800) cosine = -cosine;
   const bool swapped = (word & 0x400) != 0;
-  return radius * (sine_half != swapped ? sine : cosine);
+  return radius * (second != swapped ? sine : cosine);
 }
-
-}  // namespace
 
 float noise_at(const NoiseSource& source, int64_t i) {
   if (source.given) return source.given[i];
@@ -56,7 +54,7 @@ float noise_at(const NoiseSource& source, int64_t i) {
              source.seed);
   const uint32_t word = words[(i >> 5) & 3];
   const bool second = (i >> 4) & 1;
-  return source.kind == NoiseKind::uniform ? uniform(word, second) : gaussian(word, second);
+  return source.kind == NoiseKind::uniform ? uniform_noise(word, second) : gaussian_noise(word, second);
 }
 
 }  // namespace diffq

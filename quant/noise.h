@@ -28,6 +28,11 @@ struct NoiseSource {
 /// The specification: noise of entry i, one at a time. The kernels (quant/kernels.h) give the same bits.
 float noise_at(const NoiseSource& source, int64_t i);
 
+/// U(-1/2, 1/2) from the lower or upper half of a word: odd multiples of 2^-17, symmetric, never 0.
+float uniform_noise(uint32_t word, bool second);
+/// N(0, 1) / 2 by Box-Muller, two from a word: radius from its upper 21 bits, angle from its lower 12.
+float gaussian_noise(uint32_t word, bool second);
+
 // Constants of the formulas, shared with the kernels.
 inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier1 = 0xCD9E8D57u;
 inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u, kPhiloxWeyl1 = 0xBB67AE85u;
