@@ -119,6 +119,8 @@ void wait_politely(MPI_Request& request) {
 }
 
 int compute_threads(int local_size) {
+  const int wanted = number_in_environment("OMP_NUM_THREADS", 0);
+  if (wanted > 0) return wanted;
   cpu_set_t mask;
   CPU_ZERO(&mask);
   const int host_cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

@@ -42,7 +42,8 @@ class World {
 /// compute.
 void wait_politely(MPI_Request& request);
 
-/// Threads that this rank may use for computing: the cores it is bound to, or its share of the host's.
+/// Threads that this rank may use for computing: OMP_NUM_THREADS if that is set, else the cores it is bound
+/// to, or its share of the host's.
 int compute_threads(int local_size);
 
 /// Rank that the launcher (mpirun, srun) gave this process, read from the environment before MPI starts; 0

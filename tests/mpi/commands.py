@@ -1,0 +1,106 @@
+"""plan, status and report: exit codes, what they print, what they leave alone."""
+
+import re
+import time
+
+from sweep_tools import (ended, expect_code, folder_state, kill_all, read_journal, read_table, run_tests, small_sweep, start,
+                         write_data, write_sweep)
+
+METHODS = [{"method": "fp32"}, {"method": "ptq", "bits": 3},
+           {"method": "qat", "bits": 2, "train": {"optimizer": {"lr": 1e30}, "max_skipped_steps": 5}},
+           {"method": "diffq", "lambda": 2, "group_size": 4}]
+
+
+def write(folder, **more):
+    if not (folder / "data").exists():
+        write_data(folder / "data")
+    sweep = small_sweep(folder / "data", METHODS, **more)
+    sweep["benchmarks"][0]["model"]["batchnorm"] = False
+    return write_sweep(folder / "s.json", sweep)
+
+
+def states(plan):
+    """run id -> last word of its line."""
+    lines = [re.split(r"\s{2,}", line.strip()) for line in plan.splitlines()]
+    return {fields[0]: fields[-1] for fields in lines if re.fullmatch("[0-9a-f]{12}", fields[0])}
+
+
+def test_version_and_help(folder):
+    assert re.fullmatch(r"diffq \d+\.\d+\.\d+ \(\S+\)\n", expect_code(0, 0, "--version").out)
+    text = expect_code(0, 0, "--help").out
+    for command in ("plan", "run", "status", "report"):
+        assert re.search(rf"^\s+{command}\s", text, re.M), text
+        assert "--help" in expect_code(0, 0, command, "--help").out
+    once = expect_code(0, 2, "--version").out
+    assert once.count("diffq") == 1, "once and not per rank"
+
+
+def test_plan(folder):
+    sweep, out = write(folder, seeds=[1, 2]), folder / "out"
+    plan = expect_code(0, 0, "plan", sweep).out
+    assert len(states(plan)) == 8 and plan.count("ptq") == 2 and "8 runs" in plan
+    first = next(iter(states(plan)))
+    assert next(line for line in plan.splitlines() if " ptq " in line).count(first) == 1, "what it starts from"
+    assert not out.exists()
+    assert set(states(expect_code(0, 0, "plan", sweep, "--out", out).out)) == set(states(plan))
+    assert not out.exists(), "a plan makes nothing"
+    # An override before the file's name is one override.
+    three = expect_code(0, 0, "plan", "--set", "seeds=[1,2,3]", sweep).out
+    assert len(states(three)) == 12 and set(states(plan)) < set(states(three))
+
+    expect_code(1, 2, "run", sweep, "--out", out, "--only", "seed=1")
+    before = folder_state(out)
+    words = states(expect_code(0, 0, "plan", sweep, "--out", out).out)
+    rows = {row["run_id"]: row for row in read_table(out / "results.h5", "runs")}
+    for run_id, word in words.items():
+        assert word.endswith({"done": "done", "failed": "failed", "pending": "run"}[rows[run_id]["status"]]), (run_id, word)
+    assert folder_state(out) == before
+
+
+def test_status(folder):
+    sweep, out = write(folder, epochs=12, seeds=[1, 2, 3, 4]), folder / "out"
+    process = start(2, "run", sweep, "--out", out)
+    try:
+        deadline = time.monotonic() + 60
+        while not ended(read_journal(out), "run_done"):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        during = expect_code(0, 0, "status", out).out
+        assert process.poll() is None, "the sweep was too quick for this test"
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            kill_all(process)
+    assert process.returncode == 1
+    counts = re.match(r"sweep test: 16 runs, (\d+) done, (\d+) failed, (\d+) running; last started 20", during)
+    assert counts and int(counts[1]) >= 1 and int(counts[3]) in (1, 2), during
+    assert during.count("running ") >= int(counts[3])
+    before = folder_state(out)
+    after = expect_code(0, 0, "status", out).out
+    assert after.startswith("sweep test: 16 runs, 12 done, 4 failed, 0 running; "), after
+    failed = {row["run_id"]: row["reason"] for row in read_table(out / "results.h5", "runs") if row["status"] == "failed"}
+    for run_id, reason in failed.items():
+        assert f"failed  {run_id} {reason}\n" in after, after
+    assert folder_state(out) == before
+
+
+def test_report_of_two_folders(folder):
+    first, second = folder / "first", folder / "second"
+    sweep = write(folder, seeds=[1])
+    expect_code(1, 2, "run", sweep, "--out", first)
+    sweep = write(folder, seeds=[1, 2], name="second")
+    expect_code(1, 2, "run", sweep, "--out", second)
+    before = folder_state(second)
+    outcome = expect_code(0, 0, "report", first, second)
+    assert f"report  {first}/report.md" in outcome.out and "fp32" in outcome.out
+    ids = [line.split(",")[0].strip('"') for line in (first / "results.csv").read_text().splitlines()[1:]]
+    expected = {row["run_id"] for out in (first, second) for row in read_table(out / "results.h5", "runs")}
+    assert len(ids) == len(set(ids)) == 8 and set(ids) == expected, "each run once"
+    assert folder_state(second) == before
+    expect_code(0, 0, "report", second, "--markdown", folder / "r.md", "--csv", folder / "r.csv")
+    assert folder_state(second) == before
+    assert (folder / "r.csv").read_text() == (second / "results.csv").read_text()
+    assert (folder / "r.md").read_text() == (second / "report.md").read_text()
+
+
+run_tests([test_version_and_help, test_plan, test_status, test_report_of_two_folders])
