@@ -42,7 +42,7 @@ struct Model {
   explicit Model(std::unique_ptr<BaseQuantizer> made) : quantizer(std::move(made)) {
     for (const int64_t n : resnet18_sizes()) {
       QuantizedTensor tensor;
-      tensor.name = "t" + std::to_string(tensors.size());
+      tensor.name = "t";
       tensor.master = at::randn({n}) * 0.05;
       tensor.compute = at::zeros({n});
       tensor.gradient = at::randn({n});

@@ -16,6 +16,11 @@ inline at::Tensor tensor_of(const std::vector<float>& values) {
   return at::tensor(at::ArrayRef<float>(values), at::kFloat);
 }
 
+inline std::string numbered(const char* word, size_t number) {
+  std::string name = word;  // not word + …: GCC 12 warns of what that is inlined to
+  return name += std::to_string(number);
+}
+
 /// The views of one quantised tensor of these weights.
 inline QuantizedTensor make_quantized(const Quantizer& quantizer, const std::string& name,
                                       const at::Tensor& weights) {
@@ -40,12 +45,11 @@ struct Bound {
         const std::vector<at::Tensor>& others = {})
       : quantizer(std::move(made)) {
     for (size_t t = 0; t < weights.size(); ++t) {
-      tensors.push_back(make_quantized(*quantizer, "t" + std::to_string(t), weights[t]));
+      tensors.push_back(make_quantized(*quantizer, numbered("t", t), weights[t]));
     }
     for (size_t t = 0; t < others.size(); ++t) {
       const at::Tensor master = others[t].flatten().clone();
-      kept.push_back(
-          {"k" + std::to_string(t), master, quantizer->copies_kept() ? at::zeros_like(master) : master});
+      kept.push_back({numbered("k", t), master, quantizer->copies_kept() ? at::zeros_like(master) : master});
     }
     quantizer->bind(tensors, kept);
     quantizer->initialize_own();
