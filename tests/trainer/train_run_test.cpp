@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <mutex>
 
 #include "tests/support/idx_files.h"
 #include "tests/support/thread_communicator.h"
@@ -226,6 +228,47 @@ TEST(TrainRun, InitialWeightsAreThoseOfTheSeedAndModel) {
   EXPECT_TRUE(same_bits(initial(Method::diffq, 5, 1), fp32));
   EXPECT_TRUE(same_bits(initial(Method::lsq, 0, 1), fp32));
   EXPECT_FALSE(same_bits(initial(Method::fp32, 0, 2), fp32));
+}
+
+TEST(TrainRun, AllRanksStartFromRank0sWeights) {
+  TemporaryFolder folder;
+  RunSpec spec = learning_spec(Method::fp32);
+  RunContext saving = context_named("1");
+  saving.model_file = folder.path() / "fp32.safetensors";
+  const RunRecord alone = run_alone(spec, saving);
+  spec.train.epochs = 0;
+  run_as_ranks(2, [&](Communicator& communicator) {
+    RunContext context = context_named("1");  // rank 1 has weights of its own
+    if (communicator.rank() == 0) context.start_file = saving.model_file;
+    const RunRecord record = train_run(spec, memory_splits(), communicator, context);
+    EXPECT_EQ(record.run.metric, alone.run.metric);
+    EXPECT_EQ(record.run.metric_valid, alone.run.metric_valid);
+  });
+}
+
+TEST(TrainRun, AugmentsWithTheSeedAndTheEpoch) {
+  class Noting : public MemoryData {
+   public:
+    using MemoryData::MemoryData;
+    Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+      const std::lock_guard lock(mutex);
+      ++keys[augment ? std::pair{augment->seed, augment->epoch} : std::pair{uint64_t{0}, int64_t{-1}}];
+      return MemoryData::batch(samples, augment);
+    }
+    mutable std::mutex mutex;
+    mutable std::map<std::pair<uint64_t, int64_t>, int> keys;
+  };
+  DataSplits data = memory_splits();
+  const auto train = std::make_shared<Noting>(320, kSmallShape, 1);
+  const auto valid = std::make_shared<Noting>(70, kSmallShape, 2);
+  data.train = train;
+  data.valid = valid;
+  RunSpec spec = small_spec(Method::fp32);
+  spec.train.epochs = 2;
+  train_run(spec, data, *single_rank(), context_named("1"));
+  using Keys = std::map<std::pair<uint64_t, int64_t>, int>;
+  EXPECT_EQ(train->keys, (Keys{{{5, 0}, 10}, {{5, 1}, 10}}));
+  EXPECT_EQ(valid->keys, (Keys{{{0, -1}, 2}}));
 }
 
 TEST(TrainRun, GoesOnFromAFinishedRun) {

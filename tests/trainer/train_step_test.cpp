@@ -265,6 +265,7 @@ TEST(TrainStep, BitsTrainWithAdamAtTheirOwnRate) {
   const auto alone = single_rank();
   RunSpec spec = small_spec(Method::diffq);
   spec.method.lambda = 1e4;  // the size dominates: every logit falls by the rate, whatever lr and decay
+  spec.train.optimizer.lr = 0.01;
   spec.train.optimizer.weight_decay = 0.1;
   TrainingRig rig(spec, data, *alone);
   const at::Tensor start = rig.store.own().clone();
@@ -274,6 +275,37 @@ TEST(TrainStep, BitsTrainWithAdamAtTheirOwnRate) {
     const at::Tensor fall = start.narrow(0, entry.own_offset, entry.own_count) - rig.store.own_of(entry);
     EXPECT_TRUE(at::allclose(fall, at::full_like(fall, 5 * spec.method.bits_lr), 1e-2)) << entry.name;
   }
+}
+
+TEST(TrainStep, ScalesTrainAsTheWeightsDoButAreNotDecayed) {
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  RunSpec spec = small_spec(Method::lsq);
+  spec.train.optimizer.weight_decay = 0.5;
+  spec.train.optimizer.momentum = 0;
+  for (const double scale_lr : {0.0, 0.3}) {
+    if (scale_lr > 0) spec.method.scale_lr = scale_lr;
+    TrainingRig rig(spec, data, *alone, {.quantizer = std::make_shared<FakeQuantizer>(300)});
+    rig.step(0);
+    const double rate = scale_lr > 0 ? scale_lr : spec.train.optimizer.lr;
+    for (const auto& entry : rig.store.entries()) {
+      if (!entry.quantized) continue;
+      const at::Tensor expected = 1 - rate * rig.store.own_gradient_of(entry);
+      EXPECT_TRUE(at::allclose(rig.store.own_of(entry), expected)) << entry.name;
+    }
+  }
+}
+
+TEST(TrainStep, PutsTheModelIntoTrainingMode) {
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  RunSpec spec = small_spec(Method::fp32);
+  spec.model.batchnorm = true;
+  TrainingRig rig(spec, data, *alone);
+  rig.module().eval();  // as evaluation leaves it
+  const at::Tensor mean = rig.store.buffers()[0].tensor.clone();
+  rig.step(0);
+  EXPECT_FALSE(at::equal(rig.store.buffers()[0].tensor, mean));
 }
 
 // --- failing ranks ----------------------------------------------------------------------------------------
