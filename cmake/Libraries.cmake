@@ -38,6 +38,9 @@ target_include_directories(torch SYSTEM INTERFACE ${DIFFQ_TORCH_DIR}/include
                                                   ${DIFFQ_TORCH_DIR}/include/torch/csrc/api/include)
 target_link_directories(torch INTERFACE ${DIFFQ_TORCH_DIR}/lib)
 target_compile_definitions(torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+# at::parallel_for is a template: without OpenMP in our own files it runs on one thread.
+target_compile_options(torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+target_link_libraries(torch INTERFACE gomp)
 find_package(Threads REQUIRED)
 if(diffq_with_cuda)
   target_compile_definitions(torch INTERFACE DIFFQ_WITH_CUDA USE_C10D_NCCL)
