@@ -41,10 +41,6 @@ const float* piece_noise(const KernelTable& kernels, const NoiseSource& source, 
   return scratch + ahead;
 }
 
-double dot(const float* a, const float* b, int64_t n) {
-  return ordered_sum(n, [=](int64_t i) { return double{a[i]} * double{b[i]}; });
-}
-
 int64_t count_equal(const float* entries, int64_t n, float value) {
   int64_t count = 0;
   for (int64_t i = 0; i < n; ++i) count += entries[i] == value;
@@ -159,7 +155,7 @@ double DiffQ::pull_back_piece(const Piece& piece) {
   const NoiseSource source = noise_source(piece.tensor);
   if (group_size > kPieceEntries) {
     float scratch[kScratch];
-    return dot(gradient, piece_noise(kernels_, source, piece, scratch), n);
+    return ordered_dot(gradient, piece_noise(kernels_, source, piece, scratch), n);
   }
   float scales[kScratch], slopes[kScratch], dots[kScratch];
   kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, scales,
@@ -171,11 +167,12 @@ double DiffQ::pull_back_piece(const Piece& piece) {
     const float* noise = piece_noise(kernels_, source, piece, scratch);
     for (int64_t k = 0; k < groups.count; ++k) {
       const int64_t begin = k * group_size;
-      dots[k] = static_cast<float>(dot(gradient + begin, noise + begin, std::min(group_size, n - begin)));
+      dots[k] =
+          static_cast<float>(ordered_dot(gradient + begin, noise + begin, std::min(group_size, n - begin)));
     }
   }
   for (int64_t k = 0; k < groups.count; ++k) own_gradient[k] = range * dots[k] * slopes[k];
-  return dot(dots, scales, groups.count);
+  return ordered_dot(dots, scales, groups.count);
 }
 
 /// Groups longer than a piece: adds up their pieces, then leaves Σ dot * scale in the tensor's first piece

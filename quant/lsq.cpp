@@ -91,13 +91,13 @@ double Lsq::pull_back_piece(const Piece& piece) {
   const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
   float slopes[kPieceEntries], passed[kPieceEntries];
   for (int64_t k = 0; k < n; ++k) {
-    const float u = master[k] / scale, inside = clamped(u, lowest, highest);
+    const float g = gradient[k], u = master[k] / scale, inside = clamped(u, lowest, highest);
     // Inside, ∂w̃/∂scale is round(u) - u; outside it is the level of the clip's edge, and the weight has no
     // say.
     slopes[k] = round_half_even(inside) - (inside == u ? inside : 0.0f);
-    passed[k] = inside == u ? gradient[k] : 0.0f;
+    passed[k] = inside == u ? g : 0.0f;
   }
-  const double sum = ordered_sum(n, [&](int64_t k) { return double{gradient[k]} * double{slopes[k]}; });
+  const double sum = ordered_dot(gradient, slopes, n);
   std::copy(passed, passed + n, gradient);
   return sum;
 }

@@ -18,4 +18,9 @@ inline double ordered_sum(int64_t n, const Term& term) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
+/// Σ a b.
+inline double ordered_dot(const float* a, const float* b, int64_t n) {
+  return ordered_sum(n, [=](int64_t i) { return double{a[i]} * double{b[i]}; });
+}
+
 }  // namespace diffq
