@@ -18,6 +18,8 @@ json settings_of(const RunRow& run) {
   json config = json::parse(run.config_json, nullptr, false);
   if (!config.is_object()) config = {{"config", run.config_json}};
   config.erase("seed");
+  // The id of the fp32 run that this one starts from: of the same settings, and another for each seed.
+  config.erase("start");
   config["group_size"] = std::isnan(run.group_size) ? json() : json(run.group_size);
   return config;
 }

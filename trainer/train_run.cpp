@@ -59,7 +59,8 @@ class Training {
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
   RunRecord record_;
-  std::string failure_;  ///< of this rank, not yet known to the group
+  int64_t skipped_in_a_row_ = 0;  // up to the last step, over the ends of epochs
+  std::string failure_;           ///< of this rank, not yet known to the group
 };
 
 // What may fail on this rank alone, between two meetings of the group. A rank that left at once would keep
@@ -111,7 +112,7 @@ EpochRow Training::train_epoch(int64_t epoch) {
   row.run_id = context_.run_id;
   row.epoch = epoch + 1;
   double loss_sum = 0;
-  int64_t counted = 0, skipped_in_a_row = 0;
+  int64_t counted = 0;
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t step = epoch * steps + s;
     row.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
@@ -124,12 +125,12 @@ EpochRow Training::train_epoch(int64_t epoch) {
     if (result.skipped.empty()) {
       loss_sum += result.loss;
       ++counted;
-      skipped_in_a_row = 0;
+      skipped_in_a_row_ = 0;
     } else {
       ++record_.run.skipped_steps;
-      if (++skipped_in_a_row >= train.max_skipped_steps) {
+      if (++skipped_in_a_row_ >= train.max_skipped_steps) {
         throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(epoch + 1) + "): " +
-                         result.skipped + ", " + std::to_string(skipped_in_a_row) + " steps in a row");
+                         result.skipped + ", " + std::to_string(skipped_in_a_row_) + " steps in a row");
       }
     }
   }

@@ -203,6 +203,19 @@ std::string first_finding(const std::vector<RunRow>& runs) {
   return found.empty() ? "none" : found[0];
 }
 
+TEST(Comparison, SeedsThatStartFromTheirOwnFp32RunAreAveraged) {
+  ResultFile file;
+  for (const int64_t seed : {1, 2}) {
+    file.runs.push_back(run_of("lsq", 4, seed, 98.0 + static_cast<double>(seed), 99, 0.1));
+    nlohmann::json config = nlohmann::json::parse(file.runs.back().config_json);
+    config["start"] = "0123456789a" + std::to_string(seed);
+    file.runs.back().config_json = config.dump();
+  }
+  const std::string table = comparison_table(file);
+  EXPECT_NE(table.find("99.50 ± 0.71"), std::string::npos) << table;
+  EXPECT_EQ(table.find("start"), std::string::npos) << table;
+}
+
 TEST(Findings, EqualWithinTheSpreadOrWorseByMore) {
   // fp32 over these seeds: 99, 99.4, so s = 0.283; DiffQ is below by 0.28 on average, then by 0.29.
   EXPECT_EQ(first_finding({run_of("diffq", 2, 1, 98.72, 99, 0.4), run_of("diffq", 2, 2, 99.12, 99.4, 0.4)}),

@@ -336,6 +336,12 @@ TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
   EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
             "step 7 (epoch 1): the loss is not finite, 4 steps in a row");
 
+  // The count goes on over the end of an epoch, here of 10 steps.
+  data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
+  spec.train.max_skipped_steps = 12;
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+            "step 15 (epoch 2): the loss is not finite, 12 steps in a row");
+
   // Two bad batches in a row, again and again, are skipped and counted.
   class Hiccups : public MemoryData {
    public:
