@@ -89,16 +89,16 @@ double Lsq::pull_back_piece(const Piece& piece) {
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* gradient = tensor.gradient.data_ptr<float>() + piece.begin;
   const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
-  float slopes[kPieceEntries], passed[kPieceEntries];
+  // Two loops without branches, which the compiler vectorises.
+  float slopes[kPieceEntries], inside[kPieceEntries];
   for (int64_t k = 0; k < n; ++k) {
-    const float g = gradient[k], u = master[k] / scale, inside = clamped(u, lowest, highest);
-    // Inside, ∂w̃/∂scale is round(u) - u; outside it is the level of the clip's edge, and the weight has no
-    // say.
-    slopes[k] = round_half_even(inside) - (inside == u ? inside : 0.0f);
-    passed[k] = inside == u ? g : 0.0f;
+    const float u = master[k] / scale, level = clamped(u, lowest, highest);
+    inside[k] = static_cast<float>((u >= lowest) & (u <= highest));
+    // ∂w̃/∂scale: round(u) - u inside, outside the level of the clip's edge, where the weight has no say.
+    slopes[k] = round_half_even(level) - inside[k] * level;
   }
   const double sum = ordered_dot(gradient, slopes, n);
-  std::copy(passed, passed + n, gradient);
+  for (int64_t k = 0; k < n; ++k) gradient[k] = inside[k] != 0 ? gradient[k] : 0.0f;
   return sum;
 }
 
