@@ -1,5 +1,6 @@
 #include "quant/base_quantizer.h"
 
+#include <ATen/autocast_mode.h>
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -22,6 +23,9 @@ void check_buffer(const std::string& name, const char* role, const at::Tensor& b
                                 " entries");
   }
 }
+
+// Autocast keeps the bf16 copy that it made of a weight, and does not see that we wrote the weight anew.
+void forget_low_precision_copies() { at::autocast::clear_cache(); }
 
 }  // namespace
 
@@ -66,6 +70,7 @@ void BaseQuantizer::materialize(NoiseKey key) {
     for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master);
   }
   materialize_tensors(key);
+  forget_low_precision_copies();
 }
 
 void BaseQuantizer::materialize_rounded() {
@@ -73,6 +78,7 @@ void BaseQuantizer::materialize_rounded() {
     for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master.to(at::kHalf));
   }
   materialize_tensors_rounded();
+  forget_low_precision_copies();
 }
 
 std::vector<TensorBits> BaseQuantizer::bits() const {

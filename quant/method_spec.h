@@ -52,7 +52,8 @@ struct MethodSpec {
   Clip clip = Clip::minmax;  ///< ptq
   std::string
       start;  ///< "" (random weights), "fp32" (the finished fp32 run of the same seed) or a safetensors file
-  std::optional<double> scale_lr;  ///< lsq: learning rate of the scales; the weights' rate when absent
+  std::optional<double>
+      scale_lr;  ///< lsq: learning rate of the scales, under the weights' schedule; absent: the weights'
 
   // diffq
   double lambda = 0;       ///< loss per MB (2^20 bytes)

@@ -2,9 +2,12 @@
 
 #include <c10/util/Exception.h>
 
+#include <new>
+
 namespace diffq {
 
 std::string reason_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return "out of memory (std::bad_alloc)";
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
   for (char& c : text) {

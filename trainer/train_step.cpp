@@ -112,8 +112,7 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
   weights_optimizer_.step(lr, mean * clip);
-  const double own_lr =
-      spec_.method.method == Method::diffq ? spec_.method.bits_lr : spec_.method.scale_lr.value_or(lr);
+  const double own_lr = spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(lr);
   own_optimizer_.step(own_lr, 1.0);
   quantizer_.constrain_own();
   return result;
@@ -132,6 +131,13 @@ at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()
     sum = sum + loss.detach();
   }
   return sum;
+}
+
+// LSQ: the weights' rate, or one of its own that follows the same schedule.
+double TrainStep::scale_lr(double lr) const {
+  const double base = spec_.train.optimizer.lr;
+  if (!spec_.method.scale_lr) return lr;
+  return base > 0 ? *spec_.method.scale_lr * lr / base : *spec_.method.scale_lr;
 }
 
 // Of the mean over ranks; the same number on every rank.

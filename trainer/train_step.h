@@ -34,6 +34,7 @@ class TrainStep {
 
  private:
   at::Tensor forward_backward(int64_t step, const std::function<Batch()>& next_batch);
+  double scale_lr(double lr) const;
   double gradient_norm() const;
   bool own_gradients_finite() const;
 

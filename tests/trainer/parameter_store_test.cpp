@@ -1,5 +1,6 @@
 #include "trainer/parameter_store.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -44,6 +45,31 @@ TEST(ParameterStore, ModelSeesWhatTheQuantizerWrote) {
   quantizer.materialize({});
   EXPECT_TRUE(at::allclose(model->forward(x), x.sum(1, true).expand({2, 4}) + 0.5))
       << "weight 1 everywhere (doubled), bias 0.5 (kept)";
+}
+
+// Autocast caches the bf16 copy of a weight: a quantizer that writes weights must make it forget them.
+TEST(ParameterStore, RewrittenWeightsCountUnderAutocast) {
+  for (const bool rounded : {false, true}) {
+    Linear model(8, 8);
+    MethodSpec method;
+    method.method = Method::qat;
+    method.bits = 8;
+    QuantSpec quant;
+    quant.min_size_mb = 0;
+    const auto quantizer = make_quantizer(method, quant);
+    ParameterStore store(*model, *quantizer);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_cache_enabled(true);
+    quantizer->materialize({});
+    const at::Tensor x = at::ones({1, 8}), before = model->forward(x).detach().clone();
+    store.master().mul_(3);
+    rounded ? quantizer->materialize_rounded() : quantizer->materialize({});
+    const at::Tensor after = model->forward(x).detach();
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    EXPECT_EQ(after.scalar_type(), at::kBFloat16);
+    EXPECT_TRUE(at::allclose(after.to(at::kFloat), before.to(at::kFloat) * 3, 0.05, 0.05)) << rounded;
+  }
 }
 
 TEST(ParameterStore, BackwardFillsTheGradientBuffer) {
