@@ -26,11 +26,24 @@ TEST(SweepFiles, Demo) {
 TEST(SweepFiles, ImageSmall) {
   const Sweep sweep = read_text(shipped("image_small.json"));
   EXPECT_EQ(sweep.name, "image_small");
-  ASSERT_EQ(sweep.runs.size(), 1u + 4 + 5);
+  ASSERT_EQ(sweep.runs.size(), 1u + 4 + 4 + 4 + 5);
   for (const auto& run : sweep.runs) {
     EXPECT_EQ(run.spec.model.name, ModelName::resnet20);
     EXPECT_EQ(run.spec.data.augment.shift, 2);
   }
+}
+
+TEST(SweepFiles, MethodsIsTheDemoWithAllMethodsAndThreeSeeds) {
+  const Sweep sweep = read_text(shipped("methods.json"));
+  std::set<Method> methods;
+  std::set<uint64_t> seeds;
+  for (const auto& run : sweep.runs) {
+    methods.insert(run.spec.method.method);
+    seeds.insert(run.spec.seed);
+    EXPECT_EQ(run.spec.model.name, ModelName::small_cnn);
+  }
+  EXPECT_EQ(methods.size(), 5u);
+  EXPECT_EQ(seeds.size(), 3u);
 }
 
 TEST(SweepFiles, Cifar10ResNet18IsThePublishedRecipe) {
