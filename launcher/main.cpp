@@ -50,14 +50,14 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* plan =
       app.add_subcommand("plan", "Check a sweep file; list its runs, what they start from, sizes, memory");
   plan->add_option("SWEEP.json", arguments.sweep_file)->required();
-  plan->add_option("--set", arguments.run.overrides, set_help)->take_all();
+  plan->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
 
   CLI::App* run = app.add_subcommand("run", "Train what is missing of a sweep; under mpirun -n N on N ranks");
   run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
   run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
       ->required();
-  run->add_option("--set", arguments.run.overrides, set_help)->take_all();
+  run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
   run->add_flag("--retry-failed", arguments.run.retry_failed, "Train failed runs again");
   run->add_flag("--quiet", arguments.run.quiet, "No progress and no table");
@@ -93,6 +93,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0)
       return diffq::launched_rank() == 0 ? app.exit(error) : 0;  // --help, --version
+    const std::string first = argc > 1 ? argv[1] : "-";
+    if (app.get_subcommands().empty() && first[0] != '-') {
+      return wrong_input("command line: \"" + first +
+                         "\" is no command; the commands are plan, run, status, report");
+    }
     return wrong_input(std::string("command line: ") + error.what() + "; see diffq --help");
   }
   try {
