@@ -102,14 +102,16 @@ double BaseQuantizer::kept_bits() const {
   return entries * (copies_kept() ? 16 : 32);
 }
 
-void BaseQuantizer::find_extremes() {
-  for_each_piece(pieces_.size(), [&](size_t i) {
-    const Piece& piece = pieces_[i];
+void BaseQuantizer::find_extremes(size_t first, size_t last) {
+  if (first == last) return;
+  const size_t first_piece = spans_[first].first;
+  for_each_piece(spans_[last - 1].last - first_piece, [&](size_t i) {
+    const Piece& piece = pieces_[first_piece + i];
     const float* master = quantized_[piece.tensor].master.const_data_ptr<float>();
-    Extremes& found = piece_extremes_[i];
+    Extremes& found = piece_extremes_[first_piece + i];
     kernels_.extremes(master + piece.begin, piece.end - piece.begin, &found.min, &found.max);
   });
-  for (size_t t = 0; t < quantized_.size(); ++t) {
+  for (size_t t = first; t < last; ++t) {
     extremes_[t] =
         join_extremes(std::span(piece_extremes_).subspan(spans_[t].first, spans_[t].last - spans_[t].first));
   }

@@ -47,8 +47,9 @@ class BaseQuantizer : public Quantizer {
 
   /// 32 bits, or 16, an entry of what is not quantised.
   double kept_bits() const;
-  /// Extremes of the master weights of all pieces, and of all tensors.
-  void find_extremes();
+  /// Sets the extremes of the master weights of tensors [first, last) and of their pieces.
+  void find_extremes(size_t first, size_t last);
+  void find_extremes() { find_extremes(0, quantized_.size()); }
   /// Extremes of the master weights of one tensor, afresh.
   Extremes tensor_extremes(size_t tensor) const;
 

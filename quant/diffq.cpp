@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <stdexcept>
 
 #include "quant/grid.h"
@@ -18,6 +17,9 @@ namespace diffq {
 namespace {
 
 constexpr int64_t kScratch = kPieceEntries + kGroupPadding;
+
+/// Weights (4 MB) that all threads together have gone over and still find in a cache.
+constexpr int64_t kCachedEntries = 1 << 20;
 
 /// Published limits of the bits as evaluated and packed.
 constexpr int kFewestBits = 1, kMostBits = 15;
@@ -95,8 +97,15 @@ NoiseSource DiffQ::noise_source(size_t tensor) const {
 
 void DiffQ::materialize_tensors(NoiseKey key) {
   key_ = key;
-  find_extremes();
-  for_each_piece(pieces_.size(), [&](size_t i) { materialize_piece(pieces_[i]); });
+  for (size_t first = 0, last = 0; first < quantized_.size(); first = last) {
+    // As many tensors at a time as stay in the caches between the two passes over them.
+    int64_t entries = quantized_[last++].master.numel();
+    while (last < quantized_.size() && entries + quantized_[last].master.numel() <= kCachedEntries)
+      entries += quantized_[last++].master.numel();
+    find_extremes(first, last);
+    const size_t piece = spans_[first].first;
+    for_each_piece(spans_[last - 1].last - piece, [&](size_t i) { materialize_piece(pieces_[piece + i]); });
+  }
 }
 
 void DiffQ::materialize_piece(const Piece& piece) {
@@ -235,16 +244,17 @@ void DiffQ::add_size_gradient(double lambda) {
     const int64_t numel = tensor.master.numel(), group_size = group_entries(numel);
     if (piece.begin % group_size != 0) return;  // a further piece of a long group
     const Groups groups = groups_of(piece, group_size);
-    float* own_gradient = tensor.own_gradient.data_ptr<float>() + groups.first;
-    float scales[kScratch], slopes[kScratch];
-    kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, scales,
-                          slopes);
-    for (int64_t k = 0; k < groups.count; ++k) {
-      // b = log2(1 + 1 / scale)
-      const float bits_slope = -slopes[k] / (std::numbers::ln2_v<float> * scales[k] * (1 + scales[k]));
-      const auto entries = static_cast<double>(entries_of_group(groups.first + k, group_size, numel));
-      own_gradient[k] += static_cast<float>(lambda * entries / kBitsPerMb) * bits_slope;
-    }
+    const float* logits = tensor.own.const_data_ptr<float>();
+    float* own_gradient = tensor.own_gradient.data_ptr<float>();
+    const auto add = [&](int64_t first, int64_t count) {
+      const auto entries = static_cast<double>(entries_of_group(first, group_size, numel));
+      kernels_.add_bits_slopes(map_, logits + first, count, static_cast<float>(lambda * entries / kBitsPerMb),
+                               own_gradient + first);
+    };
+    // All groups of a piece are of one length, but the tensor's last one may be shorter.
+    const bool has_last = groups.first + groups.count == tensor.own.numel();
+    add(groups.first, groups.count - has_last);
+    if (has_last) add(groups.first + groups.count - 1, 1);
   });
 }
 

@@ -41,8 +41,6 @@ class DiffQ : public BaseQuantizer {
   void finish_split_groups(size_t tensor);
   void add_range_gradient(size_t tensor);
   double side_bits(size_t tensor, double max_bits) const;
-  /// Σ over groups of bits * entries.
-  double level_bits(size_t tensor, const at::Tensor& bits) const;
 
   MethodSpec method_;
   GroupMap map_;

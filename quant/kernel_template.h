@@ -271,11 +271,17 @@ DIFFQ_INLINE F exp2(F x) {
   return scaled_exp((x - e) * splat(.693147181f), whole);
 }
 
+/// σ(logit), and 1 - σ(logit), exact where it is small.
+DIFFQ_INLINE void sigmoid(F logits, F& upper, F& lower) {
+  const F decay = exp(splat(0.0f) - logits);
+  upper = splat(1.0f) / (splat(1.0f) + decay);
+  lower = decay * upper;
+}
+
 DIFFQ_INLINE void group_scales_16(const GroupMap& map, F logits, F& scale, F& slope) {
   const F one = splat(1.0f);
-  const F decay = exp(splat(0.0f) - logits);
-  const F upper = one / (one + decay);  // σ(logit)
-  const F lower = decay * upper;        // 1 - σ(logit), exact where it is small
+  F upper, lower;
+  sigmoid(logits, upper, lower);
   if (map.parametrisation == Parametrisation::bits) {
     const F bits = splat(map.max_bits) * upper + splat(map.min_bits) * lower;
     scale = one / (exp2(bits) - one);
@@ -302,6 +308,32 @@ void group_scales(const GroupMap& map, const float* logits, int64_t groups, floa
     store(scales + k, scale);
     if (slopes) store(slopes + k, slope);
   }
+}
+
+DIFFQ_INLINE F bits_slope_16(const GroupMap& map, F logits) {
+  if (map.parametrisation == Parametrisation::bits) {
+    F upper, lower;
+    sigmoid(logits, upper, lower);
+    return splat(map.max_bits - map.min_bits) * (upper * lower);
+  }
+  F scale, slope;
+  group_scales_16(map, logits, scale, slope);
+  // b = log2(1 + 1 / scale)
+  return splat(-1.44269504f) * slope / (scale * (splat(1.0f) + scale));
+}
+
+void add_bits_slopes(const GroupMap& map, const float* logits, int64_t groups, float weight,
+                     float* gradients) {
+  int64_t k = 0;
+  for (; k + 16 <= groups; k += 16) {
+    store(gradients + k, load(gradients + k) + splat(weight) * bits_slope_16(map, load(logits + k)));
+  }
+  if (k == groups) return;
+  const size_t left = sizeof(float) * static_cast<size_t>(groups - k);
+  float padded[16] = {}, slopes[16];
+  std::memcpy(padded, logits + k, left);
+  store(slopes, splat(weight) * bits_slope_16(map, load(padded)));
+  for (int64_t i = 0; k + i < groups; ++i) gradients[k + i] += slopes[i];
 }
 
 }  // namespace

@@ -37,6 +37,9 @@ struct KernelTable {
   /// Of every group: scale = 1 / (2^b - 1), and slope = ∂scale / ∂logit where `slopes` is not null.
   void (*group_scales)(const GroupMap& map, const float* logits, int64_t groups, float* scales,
                        float* slopes);
+  /// gradients[group] += weight * ∂b / ∂logit.
+  void (*add_bits_slopes)(const GroupMap& map, const float* logits, int64_t groups, float weight,
+                          float* gradients);
   /// compute = master + step[group] * noise for entries [first, first + n), first a multiple of kNoiseBlock;
   /// the three arrays begin at entry `first` and its group.
   void (*add_noise)(const NoiseSource& source, int64_t group_size, int64_t first, int64_t n,

@@ -5,6 +5,6 @@
 namespace diffq {
 
 extern const KernelTable kAvx2Kernels;
-const KernelTable kAvx2Kernels{extremes, draw, group_scales, add_noise, group_dots};
+const KernelTable kAvx2Kernels{extremes, draw, group_scales, add_bits_slopes, add_noise, group_dots};
 
 }  // namespace diffq

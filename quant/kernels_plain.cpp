@@ -5,6 +5,6 @@
 namespace diffq {
 
 extern const KernelTable kPlainKernels;
-const KernelTable kPlainKernels{extremes, draw, group_scales, add_noise, group_dots};
+const KernelTable kPlainKernels{extremes, draw, group_scales, add_bits_slopes, add_noise, group_dots};
 
 }  // namespace diffq

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 namespace diffq {
@@ -58,6 +60,27 @@ double sum_of_squares(const at::Tensor& flat) {
   double sum = 0;
   for (const double piece : sums) sum += piece;
   return sum;
+}
+
+// Anything that is not finite makes NaN of 0 times it.
+bool all_finite(const at::Tensor& flat) {
+  constexpr int64_t kPiece = 32768, kLanes = 16;
+  const float* values = flat.const_data_ptr<float>();
+  const int64_t count = flat.numel(), pieces = (count + kPiece - 1) / kPiece;
+  std::atomic<bool> finite = true;
+  at::parallel_for(0, pieces, 1, [&](int64_t first, int64_t last) {
+    const int64_t end = std::min(count, last * kPiece);
+    float lanes[kLanes] = {};
+    int64_t i = first * kPiece;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (int64_t k = 0; k < kLanes; ++k) lanes[k] += values[i + k] * 0.0f;
+    }
+    for (; i < end; ++i) lanes[0] += values[i] * 0.0f;
+    for (const float lane : lanes) {
+      if (lane != 0) finite = false;
+    }
+  });
+  return finite;
 }
 
 }  // namespace
@@ -148,9 +171,9 @@ double TrainStep::gradient_norm() const {
 }
 
 bool TrainStep::own_gradients_finite() const {
-  double squares = 0;
-  for (const auto& entry : store_.entries()) squares += sum_of_squares(store_.own_gradient_of(entry));
-  return std::isfinite(squares);
+  const auto& entries = store_.entries();
+  return std::all_of(entries.begin(), entries.end(),
+                     [&](const auto& entry) { return all_finite(store_.own_gradient_of(entry)); });
 }
 
 }  // namespace diffq

@@ -2,6 +2,7 @@
 // programs (tests/bench/compare_steps.py starts this one and its peers in turn). Prints one JSON object.
 //
 //   step_bench fp32 diffq --steps 10 --threads 2          one step of each method in turn
+//   step_bench fp32 diffq_avx2                             the kernels of an older processor
 //   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
 //   in turn
 
@@ -16,6 +17,7 @@
 
 #include "launcher/mpi_communicator.h"
 #include "launcher/world.h"
+#include "quant/diffq.h"
 #include "trainer/run_measures.h"
 #include "trainer/train_step.h"
 
@@ -28,9 +30,11 @@ constexpr int64_t kBatch = 16;
 // One network in training, as train_run builds it.
 class Subject {
  public:
-  Subject(Method method, Communicator& communicator) : spec_(spec_of(method)) {
+  Subject(const std::string& method, Communicator& communicator)
+      : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq)) {
     task_ = make_task(spec_.model, {3, 32, 32, 10}, spec_.seed);
-    quantizer_ = make_quantizer(spec_.method, spec_.quant);
+    quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
+                                        : make_quantizer(spec_.method, spec_.quant);
     store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
@@ -90,9 +94,8 @@ int main(int argc, char** argv) {
 
   std::vector<std::pair<std::string, std::unique_ptr<Subject>>> subjects;
   for (const std::string& method : methods) {
-    const Method kind = method == "fp32" ? Method::fp32 : Method::diffq;
-    subjects.emplace_back(method, std::make_unique<Subject>(kind, group));
-    if (alone_too) subjects.emplace_back(method + "_alone", std::make_unique<Subject>(kind, self));
+    subjects.emplace_back(method, std::make_unique<Subject>(method, group));
+    if (alone_too) subjects.emplace_back(method + "_alone", std::make_unique<Subject>(method, self));
   }
   nlohmann::json times;
   for (int step = -2; step < steps; ++step) {  // two to warm up

@@ -160,6 +160,36 @@ TEST(Kernels, GroupScales) {
   }
 }
 
+TEST(Kernels, BitsSlopesAreRightAndTheSameOnAllPaths) {
+  std::vector<float> logits;
+  for (double x = -12; x < 12; x += 0.037) logits.push_back(static_cast<float>(x));
+  const size_t n = logits.size();
+  ASSERT_NE(n % 16, 0u) << "the tail counts too";
+  constexpr float kWeight = 3.5f, kBefore = 0.25f;
+  for (const Parametrisation kind : {Parametrisation::bits, Parametrisation::noise}) {
+    const GroupMap map = make_group_map(kind, 2, 15);
+    std::vector<float> plain(n, kBefore);
+    kernels(CodePath::plain)
+        .add_bits_slopes(map, logits.data(), static_cast<int64_t>(n), kWeight, plain.data());
+    const double low = -std::log(std::exp2(2) - 1), high = -std::log(std::exp2(15) - 1);
+    for (size_t k = 0; k < n; ++k) {
+      const double x = double{logits[k]}, part = 1 / (1 + std::exp(-x)), rest = 1 / (1 + std::exp(x));
+      double slope = 13 * part * rest;
+      if (kind == Parametrisation::noise) {
+        const double scale = std::exp(high * part + low * rest);
+        slope = -(high - low) * part * rest / (std::log(2.0) * (1 + scale));
+      }
+      const double expected = double{kBefore} + double{kWeight} * slope;
+      ASSERT_NEAR(double{plain[k]}, expected, 3e-6 * expected) << "logit " << x;
+    }
+    for (const CodePath path : code_paths()) {
+      std::vector<float> gradients(n, kBefore);
+      kernels(path).add_bits_slopes(map, logits.data(), static_cast<int64_t>(n), kWeight, gradients.data());
+      EXPECT_EQ(plain, gradients);
+    }
+  }
+}
+
 TEST(Kernels, UnknownPathIsRefused) {
   for (const CodePath path : {CodePath::avx2, CodePath::avx512}) {
     if (!has_code_path(path)) {
