@@ -32,6 +32,15 @@ RunRow complete(const RunRow& measured, const Run& run, int ranks) {
   return row;
 }
 
+/// For the packed model: the specification, and where the data was.
+std::string model_config(const Run& run) {
+  nlohmann::json config = run.config;
+  config["run_id"] = run.run_id;
+  config["data"]["root"] = run.spec.data.root;
+  if (starts_from_file(run.spec)) config["method"]["start"] = run.spec.method.start;
+  return config.dump();
+}
+
 std::string epoch_line(const EpochRow& row) {
   char text[256];
   std::snprintf(text, sizeof(text),
@@ -101,7 +110,9 @@ RunRecord GroupRunner::train_one(const Run& run, size_t index) {
     context.start_file =
         folder_ / "runs" / sweep_.runs[static_cast<size_t>(run.depends_on)].run_id / "model.safetensors";
   }
-  if (run.spec.method.method == Method::fp32) context.model_file = run_folder / "model.safetensors";
+  if (starts_from_file(run.spec)) context.start_file = run.spec.method.start;
+  context.model_file = run_folder / "model.safetensors";
+  context.config = model_config(run);
   auto told = std::chrono::steady_clock::now() - kProgressPause;
   context.on_progress = [&](const RunProgress& progress) {
     if (std::chrono::steady_clock::now() - told < kProgressPause) return;

@@ -5,9 +5,13 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <stdexcept>
 
+#include "datasets/fingerprint.h"
 #include "results/durable_file.h"
+#include "trainer/model_file.h"
+#include "trainer/task.h"
 #include "trainer/train_run.h"
 
 namespace diffq {
@@ -40,6 +44,28 @@ void check_run(const std::string& path, const Run& run, const DataSummary& summa
   }
 }
 
+// Weights of the user's own must be those of the model.
+void check_start(const std::string& path, const Run& run, const ImageShape& shape) {
+  const std::string& start = run.spec.method.start;
+  std::string what;
+  try {
+    const PackedModel file = PackedModel::read(start);
+    what = differences(file, make_task(run.spec.model, shape, run.spec.seed)->module());
+    if (!what.empty()) what = start + ": is of another model: " + what + "; give weights of this one";
+  } catch (const std::invalid_argument& error) {
+    what = error.what();
+  }
+  if (!what.empty()) throw std::invalid_argument(path + ": " + run.origin + ".start: " + what);
+}
+
+std::string weights_fingerprint(const std::string& path, const std::string& start) {
+  try {
+    return fingerprint_files({&start, 1});
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(path + ": start: " + error.what());
+  }
+}
+
 }  // namespace
 
 std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
@@ -48,25 +74,32 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
   LoadedSweep loaded;
   const std::string text = read_text(path);
   nlohmann::json fingerprints = nlohmann::json::array();
-  loaded.sweep = read_sweep(text, path, overrides, [&](const DataSpec& data) {
-    fingerprints.push_back(fingerprint(data));
-    return fingerprints.back().get<std::string>();
-  });
+  const auto noted = [&](std::string found) {
+    fingerprints.push_back(found);
+    return found;
+  };
+  loaded.sweep =
+      read_sweep(text, path, overrides,
+                 {[&](const DataSpec& data) { return noted(fingerprint(data)); },
+                  [&](const std::string& start) { return noted(weights_fingerprint(path, start)); }});
   std::map<std::string, DataSummary> summaries;
-  std::map<std::string, bool> models;
+  std::set<std::string> models, starts;
   for (const Run& run : loaded.sweep.runs) {
     const std::string data_key = run.config.at("data").dump() + run.spec.data.root;
     const auto found = summaries.find(data_key);
     const DataSummary summary = found != summaries.end() ? found->second : check_data_of(path, run);
     summaries.emplace(data_key, summary);
     check_run(path, run, summary);
-    if (models.emplace(data_key + run.config.at("model").dump(), true).second) {
+    const std::string model_key = data_key + run.config.at("model").dump();
+    if (models.insert(model_key).second) {
       try {
         footprint(run.spec, summary.shape);  // builds the model: it must take this data
       } catch (const std::invalid_argument& error) {
         throw std::invalid_argument(path + ": " + run.origin + ": " + error.what());
       }
     }
+    if (starts_from_file(run.spec) && starts.insert(model_key + run.spec.method.start).second)
+      check_start(path, run, summary.shape);
     loaded.shapes.push_back(summary.shape);
   }
   const nlohmann::json message = {
@@ -77,11 +110,11 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
 
 Sweep read_broadcast_sweep(const std::string& text) {
   const auto message = nlohmann::json::parse(text);
-  // Data sets come in the same order as on the rank that read them.
+  // They are asked for in the same order as on the rank that read the files.
   size_t next = 0;
-  return read_sweep(message.at("text"), message.at("source"), message.at("overrides"), [&](const DataSpec&) {
-    return message.at("fingerprints").at(next++).get<std::string>();
-  });
+  const auto noted = [&] { return message.at("fingerprints").at(next++).get<std::string>(); };
+  return read_sweep(message.at("text"), message.at("source"), message.at("overrides"),
+                    {[&](const DataSpec&) { return noted(); }, [&](const std::string&) { return noted(); }});
 }
 
 void check_folder(const std::filesystem::path& folder, const Sweep& sweep) {

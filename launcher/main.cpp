@@ -7,7 +7,9 @@
 #include <stdexcept>
 
 #include "launcher/commands.h"
+#include "launcher/model_commands.h"
 #include "launcher/run_sweep.h"
+#include "launcher/verify.h"
 #include "launcher/version.h"
 #include "launcher/world.h"
 #include "trainer/train_step.h"
@@ -38,6 +40,8 @@ int internal_failure(const std::string& what) {
 
 struct Arguments {
   std::string sweep_file, folder, plan_out;
+  std::string path, data, root;
+  diffq::ExportOptions model_export;
   diffq::RunOptions run;
   diffq::ReportOptions report;
 };
@@ -70,6 +74,27 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   report->add_option("DIR", arguments.report.folders)->required();
   report->add_option("--markdown", arguments.report.markdown, "Where to write (default: DIR/report.md)");
   report->add_option("--csv", arguments.report.csv, "Where to write (default: DIR/results.csv)");
+
+  CLI::App* verify =
+      app.add_subcommand("verify", "Check that an output folder, or one of its files, is whole");
+  verify->add_option("PATH", arguments.path)->required();
+
+  CLI::App* model_export =
+      app.add_subcommand("export", "Write the model of a finished run for use elsewhere");
+  model_export->add_option("DIR", arguments.model_export.folder)->required();
+  model_export->add_option("RUN", arguments.model_export.run, "Run id, or its first digits")->required();
+  model_export->add_option("--format", arguments.model_export.format, "packed, fp32 or fp16")->required();
+  model_export->add_option("--out", arguments.model_export.out, "Where to write (.safetensors)")->required();
+  model_export->add_flag("--compress", arguments.model_export.compress,
+                         "packed: with its levels entropy coded");
+
+  CLI::App* inspect = app.add_subcommand("inspect", "What a model file holds: sizes, bits of every tensor");
+  inspect->add_option("FILE", arguments.path)->required();
+
+  CLI::App* eval = app.add_subcommand("eval", "Evaluate a packed model file alone, on the test data");
+  eval->add_option("FILE", arguments.path)->required();
+  eval->add_option("--data", arguments.data, "Name of the data set (default: what it was trained on)");
+  eval->add_option("--root", arguments.root, "Folder of the data (default: where it was)");
 }
 
 int dispatch(const CLI::App& app, const Arguments& arguments) {
@@ -78,6 +103,10 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
   }
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
   if (app.got_subcommand("status")) return diffq::status_command(arguments.folder);
+  if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path);
+  if (app.got_subcommand("export")) return diffq::export_command(arguments.model_export);
+  if (app.got_subcommand("inspect")) return diffq::inspect_command(arguments.path);
+  if (app.got_subcommand("eval")) return diffq::eval_command(arguments.path, arguments.data, arguments.root);
   return diffq::report_command(arguments.report);
 }
 
@@ -96,7 +125,8 @@ int main(int argc, char** argv) {
     const std::string first = argc > 1 ? argv[1] : "-";
     if (app.get_subcommands().empty() && first[0] != '-') {
       return wrong_input("command line: \"" + first +
-                         "\" is no command; the commands are plan, run, status, report");
+                         "\" is no command; the commands are plan, run, status, report, verify, export, "
+                         "inspect, eval");
     }
     return wrong_input(std::string("command line: ") + error.what() + "; see diffq --help");
   }

@@ -90,6 +90,20 @@ std::vector<TensorBits> BaseQuantizer::bits() const {
   return all;
 }
 
+std::vector<uint8_t> BaseQuantizer::pack(size_t t, Coding coding) const {
+  const at::Tensor& master = quantized_.at(t).master;
+  const std::vector<int> group_widths = group_bits(t);
+  const std::vector<uint8_t> widths(group_widths.begin(), group_widths.end());
+  const Extremes ends = level_ends(t);
+  TensorToPack tensor;
+  tensor.layout = {master.numel(), group_size(t), grid()};
+  tensor.weights = master.const_data_ptr<float>();
+  tensor.bits = widths;
+  tensor.low = ends.min;
+  tensor.high = ends.max;
+  return pack_tensor(tensor, coding);
+}
+
 double BaseQuantizer::size_mb() const {
   double bits = kept_bits();
   for (size_t t = 0; t < quantized_.size(); ++t) bits += stored_bits(t);
@@ -118,10 +132,14 @@ void BaseQuantizer::find_extremes(size_t first, size_t last) {
 }
 
 Extremes BaseQuantizer::tensor_extremes(size_t tensor) const {
-  const at::Tensor& master = quantized_.at(tensor).master;
-  Extremes found;
-  kernels_.extremes(master.const_data_ptr<float>(), master.numel(), &found.min, &found.max);
-  return join_extremes({&found, 1});
+  const PieceSpan& span = spans_.at(tensor);
+  const float* master = quantized_[tensor].master.const_data_ptr<float>();
+  std::vector<Extremes> parts(span.last - span.first);
+  for_each_piece(parts.size(), [&](size_t i) {
+    const Piece& piece = pieces_[span.first + i];
+    kernels_.extremes(master + piece.begin, piece.end - piece.begin, &parts[i].min, &parts[i].max);
+  });
+  return join_extremes(parts);
 }
 
 }  // namespace diffq

@@ -1,7 +1,6 @@
 #include "quant/diffq.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log2.h>
 #include <ATen/ops/sigmoid.h>
@@ -331,22 +330,6 @@ void DiffQ::materialize_tensors_rounded() {
       }
     });
   }
-}
-
-at::Tensor DiffQ::levels(size_t t) const {
-  const at::Tensor& master = quantized_.at(t).master;
-  const std::vector<int> bits = group_bits(t);
-  const int64_t group_size = group_entries(master.numel());
-  at::Tensor levels = at::empty({master.numel()}, at::kInt);
-  int32_t* level = levels.data_ptr<int32_t>();
-  const float* weight = master.const_data_ptr<float>();
-  const Extremes extremes = tensor_extremes(t);
-  Grid grid{extremes.min, extremes.max};
-  for (int64_t i = 0; i < master.numel(); ++i) {
-    grid.top = Grid::top_of(bits[static_cast<size_t>(i / group_size)]);
-    level[i] = grid.is_point() ? 0 : whole_level(grid.level(weight[i]));
-  }
-  return levels;
 }
 
 }  // namespace diffq

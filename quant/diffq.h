@@ -19,7 +19,6 @@ class DiffQ : public BaseQuantizer {
   void pull_back(std::span<const size_t> tensors) override;
   void add_size_gradient(double lambda) override;
   double expected_size_mb() const override;
-  at::Tensor levels(size_t tensor) const override;
 
   /// The real-valued bits of every group of a tensor, [own_count]; computed in float32 in the published
   /// order, so that they round as published.

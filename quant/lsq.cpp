@@ -1,7 +1,5 @@
 #include "quant/lsq.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -106,16 +104,9 @@ double Lsq::stored_bits(size_t t) const {
   return static_cast<double>(bits_) * static_cast<double>(quantized_[t].master.numel()) + 32;
 }
 
-at::Tensor Lsq::levels(size_t t) const {
-  const QuantizedTensor& tensor = quantized_.at(t);
-  const float scale = *tensor.own.const_data_ptr<float>();
-  at::Tensor levels = at::empty({tensor.master.numel()}, at::kInt);
-  int32_t* level = levels.data_ptr<int32_t>();
-  const float* master = tensor.master.const_data_ptr<float>();
-  for (int64_t i = 0; i < levels.numel(); ++i) {
-    level[i] = whole_level(round_half_even(clamped(master[i] / scale, lowest_, highest_)));
-  }
-  return levels;
+Extremes Lsq::level_ends(size_t t) const {
+  const float scale = *quantized_[t].own.const_data_ptr<float>();
+  return {scale, scale};
 }
 
 }  // namespace diffq

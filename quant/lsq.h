@@ -16,11 +16,12 @@ class Lsq : public BaseQuantizer {
   void pull_back(std::span<const size_t> tensors) override;
   /// A scale that turned negative would turn the tensor's sign: kept >= 1e-8.
   void constrain_own() override;
-  at::Tensor levels(size_t tensor) const override;
+  LevelGrid grid() const override { return LevelGrid::scale; }
 
  protected:
   std::vector<int> group_bits(size_t) const override { return {bits_}; }
   double stored_bits(size_t tensor) const override;
+  Extremes level_ends(size_t tensor) const override;
   void materialize_tensors(NoiseKey) override { materialize_tensors_rounded(); }
   void materialize_tensors_rounded() override;
 

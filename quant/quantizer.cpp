@@ -1,5 +1,8 @@
 #include "quant/quantizer.h"
 
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
 #include <stdexcept>
 
 #include "quant/base_quantizer.h"
@@ -15,7 +18,6 @@ class Fp32 : public BaseQuantizer {
  public:
   Fp32() : BaseQuantizer(QuantSpec{}) {}
   bool selects(const std::string&, int64_t) const override { return false; }
-  at::Tensor levels(size_t) const override { throw std::out_of_range("fp32 has no levels"); }
 
  protected:
   std::vector<int> group_bits(size_t) const override { return {}; }
@@ -31,6 +33,19 @@ uint64_t mix_seed(uint64_t seed, uint64_t value) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
   return z ^ (z >> 31);
+}
+
+at::Tensor Quantizer::levels(size_t tensor) const {
+  const TensorBits bits = this->bits().at(tensor);
+  std::vector<uint16_t> numbers(static_cast<size_t>(bits.weights));
+  unpack_levels({bits.weights, bits.group_size, grid()}, Coding::bits, pack(tensor, Coding::bits),
+                numbers.data());
+  // Of a scale the levels are signed.
+  const int32_t zero = grid() == LevelGrid::scale ? 1 << (bits.bits.front() - 1) : 0;
+  at::Tensor levels = at::empty({bits.weights}, at::kInt);
+  std::transform(numbers.begin(), numbers.end(), levels.data_ptr<int32_t>(),
+                 [&](uint16_t number) { return int32_t{number} - zero; });
+  return levels;
 }
 
 std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant) {

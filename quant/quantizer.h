@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "quant/method_spec.h"
+#include "quant/packed_tensor.h"
 
 namespace diffq {
 
@@ -88,8 +89,15 @@ class Quantizer {
   virtual double size_mb() const = 0;
   /// Rounded bits of every quantised tensor (empty for fp32).
   virtual std::vector<TensorBits> bits() const = 0;
+  /// What the levels of all tensors stand for.
+  virtual LevelGrid grid() const = 0;
+  /// Entries a group of one tensor, at least 1.
+  virtual int64_t group_size(size_t tensor) const = 0;
+  /// One tensor as a packed model file has it: what materialize_rounded evaluates is what unpack_tensor
+  /// restores.
+  virtual std::vector<uint8_t> pack(size_t tensor, Coding coding) const = 0;
   /// Quantization level of every entry of one tensor, as evaluated and packed; [n] int32.
-  virtual at::Tensor levels(size_t tensor) const = 0;
+  at::Tensor levels(size_t tensor) const;
 };
 
 /// The quantizer of a method. Throws std::invalid_argument for settings that no method has (sweeps/ checks

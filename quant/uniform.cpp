@@ -1,7 +1,5 @@
 #include "quant/uniform.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 #include <stdexcept>
 
@@ -55,7 +53,7 @@ Uniform::Uniform(const MethodSpec& method, QuantSpec quant, CodePath path)
     throw std::invalid_argument("bits: " + std::to_string(bits_) + "; qat and ptq have 1 to 15");
 }
 
-Grid Uniform::grid(size_t t, Extremes extremes) const {
+Grid Uniform::clipped_grid(size_t t, Extremes extremes) const {
   const Grid whole{extremes.min, extremes.max, Grid::top_of(bits_)};
   const at::Tensor& master = quantized_[t].master;
   return clip_ == Clip::mse ? least_squares_grid(master.const_data_ptr<float>(), master.numel(), whole)
@@ -78,7 +76,7 @@ void Uniform::materialize_tensors(NoiseKey) {
 void Uniform::materialize_tensors_rounded() {
   find_extremes();
   std::vector<Grid> grids(quantized_.size());
-  for_each_piece(grids.size(), [&](size_t t) { grids[t] = grid(t, extremes_[t]); });
+  for_each_piece(grids.size(), [&](size_t t) { grids[t] = clipped_grid(t, extremes_[t]); });
   for_each_piece(pieces_.size(), [&](size_t i) {
     const Piece& piece = pieces_[i];
     const Grid grid = grids[piece.tensor];
@@ -96,15 +94,9 @@ double Uniform::stored_bits(size_t t) const {
   return static_cast<double>(bits_) * static_cast<double>(quantized_[t].master.numel()) + 64;
 }
 
-at::Tensor Uniform::levels(size_t t) const {
-  const at::Tensor& master = quantized_.at(t).master;
-  const Grid grid = this->grid(t, tensor_extremes(t));
-  at::Tensor levels = at::empty({master.numel()}, at::kInt);
-  int32_t* level = levels.data_ptr<int32_t>();
-  const float* weight = master.const_data_ptr<float>();
-  for (int64_t i = 0; i < master.numel(); ++i)
-    level[i] = grid.is_point() ? 0 : whole_level(grid.level(weight[i]));
-  return levels;
+Extremes Uniform::level_ends(size_t t) const {
+  const Grid ends = clipped_grid(t, tensor_extremes(t));
+  return {ends.low, ends.high};
 }
 
 }  // namespace diffq

@@ -11,17 +11,16 @@ class Uniform : public BaseQuantizer {
  public:
   Uniform(const MethodSpec& method, QuantSpec quant, CodePath path = best_code_path());
 
-  at::Tensor levels(size_t tensor) const override;
-
  protected:
   std::vector<int> group_bits(size_t) const override { return {bits_}; }
   double stored_bits(size_t tensor) const override;
+  Extremes level_ends(size_t tensor) const override;
   void materialize_tensors(NoiseKey key) override;
   void materialize_tensors_rounded() override;
 
  private:
   /// The grid of a tensor as its weights are now, given their extremes.
-  Grid grid(size_t tensor, Extremes extremes) const;
+  Grid clipped_grid(size_t tensor, Extremes extremes) const;
 
   int bits_;
   Clip clip_;

@@ -28,6 +28,7 @@ const std::vector<Column<RunRow>>& columns() {
       {"ratio", &R::ratio},
       {"mean_bits", &R::mean_bits},
       {"packed_file_mb", &R::packed_file_mb},
+      {"compressed_file_mb", &R::compressed_file_mb},
       {"epochs", &R::epochs},
       {"steps", &R::steps},
       {"skipped_steps", &R::skipped_steps},

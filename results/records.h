@@ -32,7 +32,9 @@ struct RunRow {
   double size_fp32_mb = kNotApplicable;
   double ratio = kNotApplicable;           ///< size_fp32_mb / size_mb
   double mean_bits = kNotApplicable;       ///< over the quantised entries
-  double packed_file_mb = kNotApplicable;  ///< bytes of the packed file
+  double packed_file_mb = kNotApplicable;  ///< the packed model's file as a whole
+  double compressed_file_mb =
+      kNotApplicable;  ///< the same with its levels entropy coded (diffq export --compress)
   int64_t epochs = 0, steps = 0, skipped_steps = 0;
   double train_seconds = kNotApplicable, samples_per_second = kNotApplicable, peak_memory_mb = kNotApplicable;
   std::string program_version, git_commit, config_json;

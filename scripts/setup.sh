@@ -18,7 +18,7 @@ for argument in "$@"; do
 done
 
 packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
-          libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev zlib1g-dev libgtest-dev)
+          libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev)
 if [ "$with_tests" = yes ]; then packages+=(clang-format-14); fi
 
 missing_packages() {

@@ -183,13 +183,6 @@ void ObjectReader::texts(const std::string& key, std::vector<std::string>& value
   for (size_t i = 0; i < found->size(); ++i) values.push_back(to_text((*found)[i], place.index(i)));
 }
 
-void ObjectReader::optional_word(const std::string& key, std::string& value,
-                                 const std::vector<std::string>& words) {
-  const OrderedJson* found = take(key);
-  if (!found || found->is_null()) return;
-  value = words[to_word(*found, place_.key(key), words)];
-}
-
 void ObjectReader::set_kind(const std::string& kind, const std::vector<std::string>& keys_of_all_kinds) {
   kind_ = kind;
   keys_of_all_kinds_ = keys_of_all_kinds;

@@ -90,8 +90,6 @@ class ObjectReader {
   void flag(const std::string& key, bool& value);
   void text(const std::string& key, std::string& value, Need need = Need::optional);
   void texts(const std::string& key, std::vector<std::string>& values);  ///< a list, possibly empty
-  /// "" stands for null, none of the words.
-  void optional_word(const std::string& key, std::string& value, const std::vector<std::string>& words);
 
   template <class Integer>
   void whole(const std::string& key, Integer& value, const Range& range, Need need = Need::optional) {

@@ -43,11 +43,13 @@ nlohmann::json canonical(const RunSpec& spec, int ranks_per_run) {
   nlohmann::json data = write_spec(spec.data);
   data.erase("root");
   data.erase("workers");
+  nlohmann::json method = write_spec(spec.method);
+  if (starts_from_file(spec)) method["start"] = "file";  // what counts is what is in it
   nlohmann::json config{{"data", data},
                         {"model", write_spec(spec.model)},
                         {"eval", write_spec(spec.eval)},
                         {"quant", write_spec(spec.quant)},
-                        {"method", write_spec(spec.method)},
+                        {"method", method},
                         {"seed", spec.seed},
                         {"ranks_per_run", ranks_per_run}};
   if (spec.method.method != Method::ptq) config["train"] = write_spec(spec.train);
@@ -79,16 +81,24 @@ std::vector<Run> list_runs(const std::vector<Benchmark>& benchmarks, int ranks_p
 
 }  // namespace
 
+bool starts_from_file(const RunSpec& spec) { return !spec.method.start.empty() && !starts_from_fp32(spec); }
+
 std::vector<Run> make_runs(const std::vector<Benchmark>& benchmarks, int ranks_per_run,
-                           const Fingerprint& fingerprint) {
+                           const Fingerprints& fingerprints) {
   std::vector<Run> runs = list_runs(benchmarks, ranks_per_run);
-  std::map<std::string, std::string> fingerprints;  // by data specification
-  std::map<std::string, const Run*> seen;           // by run id
+  std::map<std::string, std::string> data_sets;  // by specification
+  std::map<std::string, std::string> weights;    // by path
+  std::map<std::string, const Run*> seen;        // by run id
   for (Run& run : runs) {
     const std::string data = write_spec(run.spec.data).dump();
-    if (!fingerprints.contains(data)) fingerprints[data] = fingerprint(run.spec.data);
-    run.config["data_fingerprint"] = fingerprints[data];
+    if (!data_sets.contains(data)) data_sets[data] = fingerprints.data(run.spec.data);
+    run.config["data_fingerprint"] = data_sets[data];
     if (run.depends_on >= 0) run.config["start"] = runs[size_t(run.depends_on)].run_id;
+    if (starts_from_file(run.spec)) {
+      const std::string& path = run.spec.method.start;
+      if (!weights.contains(path)) weights[path] = fingerprints.weights(path);
+      run.config["start"] = weights[path];
+    }
     run.run_id = run_id_of(run.config);
     const auto [first, is_new] = seen.emplace(run.run_id, &run);
     if (!is_new)

@@ -22,7 +22,7 @@ struct Benchmark {
 /// Per benchmark and seed: the fp32 runs, what starts from them, the rest; each in the order written. Throws
 /// when a run has no fp32 run to start from, or several, and when two runs are the same.
 std::vector<Run> make_runs(const std::vector<Benchmark>& benchmarks, int ranks_per_run,
-                           const Fingerprint& fingerprint);
+                           const Fingerprints& fingerprints);
 
 /// The sweep file that says the same with every default written out and every axis expanded.
 nlohmann::json resolve(const Sweep& sweep, const std::vector<Benchmark>& benchmarks);

@@ -2,6 +2,15 @@
 
 namespace diffq {
 
+void SpecReader::start(const std::string& key, std::string& value) {
+  const OrderedJson* found = take(key);
+  if (!found || found->is_null()) return;
+  const Place at = place().key(key);
+  value = to_text(*found, at);
+  if (value != "fp32" && !value.ends_with(".safetensors"))
+    at.fail("must be \"fp32\" or the path of a .safetensors file, not " + shown(*found));
+}
+
 void check(const OptimizerSpec& spec, const Place& place) {
   if (spec.name == OptimizerName::sgd && spec.nesterov && spec.momentum == 0)
     place.key("nesterov").fail("needs a momentum above 0; set one, or nesterov to false");

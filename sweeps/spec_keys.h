@@ -24,7 +24,7 @@ class SpecWriter {
   void flag(const std::string& key, bool value) { put(key, value); }
   void text(const std::string& key, const std::string& value, Need = Need::optional) { put(key, value); }
   void texts(const std::string& key, const std::vector<std::string>& values) { put(key, values); }
-  void optional_word(const std::string& key, const std::string& value, const std::vector<std::string>&) {
+  void start(const std::string& key, const std::string& value) {
     put(key, value.empty() ? nlohmann::json() : nlohmann::json(value));
   }
   void whole(const std::string& key, int64_t value, const Range&, Need = Need::optional) { put(key, value); }
@@ -70,6 +70,9 @@ class SpecReader : public ObjectReader {
     }
     set_kind(word_of(spec.*member, table), all);
   }
+
+  /// null, "fp32", or the path of a safetensors file.
+  void start(const std::string& key, std::string& value);
 
   template <class Spec>
   void object(const std::string& key, Spec& spec, Need need = Need::optional) {
@@ -182,7 +185,7 @@ void list_keys(Keys& keys, MethodSpec& spec) {
     keys.word("rank_noise", spec.rank_noise, kRankNoiseNames);
   }
   if (spec.method == Method::qat || spec.method == Method::lsq || spec.method == Method::diffq)
-    keys.optional_word("start", spec.start, {"fp32"});
+    keys.start("start", spec.start);
   if (lsq) keys.optional_real("scale_lr", spec.scale_lr, Range::at_least(0));
 }
 

@@ -129,7 +129,7 @@ class BenchmarkReader {
 }  // namespace
 
 Sweep read_sweep(const std::string& text, const std::string& source,
-                 const std::vector<std::string>& overrides, const Fingerprint& fingerprint) {
+                 const std::vector<std::string>& overrides, const Fingerprints& fingerprints) {
   OrderedJson json = parse_json(text, source);
   const Place top{source, ""};
   if (!json.is_object()) top.fail("must be an object {...}, not " + shown(json));
@@ -148,9 +148,27 @@ Sweep read_sweep(const std::string& text, const std::string& source,
   for (size_t i = 0; i < list.size(); ++i)
     benchmarks.push_back(
         BenchmarkReader(list[i], top.key("benchmarks").index(i), seeds, sweep.ranks_per_run).read());
-  sweep.runs = make_runs(benchmarks, sweep.ranks_per_run, fingerprint);
+  sweep.runs = make_runs(benchmarks, sweep.ranks_per_run, fingerprints);
   sweep.resolved = resolve(sweep, benchmarks);
   return sweep;
+}
+
+RunSpec read_model_config(const std::string& config, const std::string& source) {
+  const OrderedJson json = parse_json(config, source);
+  const Place top{source, "config"};
+  if (!json.is_object()) top.fail("must be an object {...}, not " + shown(json));
+  RunSpec spec;
+  SpecReader reader(json, top);
+  reader.object("data", spec.data, Need::required);
+  reader.object("model", spec.model, Need::required);
+  reader.object("train", spec.train);
+  reader.object("eval", spec.eval);
+  reader.object("quant", spec.quant);
+  reader.object("method", spec.method, Need::required);
+  reader.whole("seed", spec.seed, Range::at_least(0));
+  for (const char* known : {"ranks_per_run", "data_fingerprint", "start", "run_id"}) reader.take(known);
+  reader.finish();
+  return spec;
 }
 
 }  // namespace diffq

@@ -26,13 +26,23 @@ struct Sweep {
   nlohmann::json resolved;  ///< the sweep with every default written out; reads back to the same runs
 };
 
-/// Content of a data set, for run ids; injected so that sweeps/ need not read data.
-using Fingerprint = std::function<std::string(const DataSpec&)>;
+/// Content of a data set and of a file of weights, for run ids; injected so that sweeps/ need not read them.
+struct Fingerprints {
+  std::function<std::string(const DataSpec&)> data;
+  std::function<std::string(const std::string& path)> weights;
+};
+
+/// Whether a run starts from a safetensors file.
+bool starts_from_file(const RunSpec& spec);
 
 /// `text`: the sweep file; `source`: its name, for messages; `overrides`: "benchmarks.0.train.epochs=1" …
 /// Throws std::invalid_argument "SOURCE: benchmarks[0].train.epochs: what is wrong; what would be right".
 Sweep read_sweep(const std::string& text, const std::string& source,
-                 const std::vector<std::string>& overrides, const Fingerprint& fingerprint);
+                 const std::vector<std::string>& overrides, const Fingerprints& fingerprints);
+
+/// The specification in a packed model file. `source` names the file in messages. Throws
+/// std::invalid_argument.
+RunSpec read_model_config(const std::string& config, const std::string& source);
 
 /// The runs that --only ("method=lsq,seed=1"; commas mean and) keeps. What a kept run starts from is kept
 /// too. Throws std::invalid_argument for an unknown field or when nothing is left.

@@ -44,7 +44,8 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
   // Backward reaches the parameters roughly in the reverse of their registration.
   std::reverse(entries_.begin(), entries_.end());
   for (const auto& item : module.named_buffers()) {
-    if (at::isFloatingType(item.value().scalar_type())) buffers_.push_back({item.key(), item.value()});
+    auto& list = at::isFloatingType(item.value().scalar_type()) ? buffers_ : counters_;
+    list.push_back({item.key(), item.value()});
   }
 }
 

@@ -69,6 +69,8 @@ class ParameterStore {
     at::Tensor tensor;
   };
   const std::vector<BufferEntry>& buffers() const { return buffers_; }
+  /// The other buffers (counts of batches), which only a model's file wants.
+  const std::vector<BufferEntry>& counters() const { return counters_; }
   /// Tail of the last bucket: one entry for each of all buffers' numbers, then the loss and two flags.
   const at::Tensor& buffer_tail() const { return buffer_tail_; }
   const at::Tensor& loss_tail() const { return loss_tail_; }  ///< [1]
@@ -87,7 +89,7 @@ class ParameterStore {
 
   std::vector<ParameterEntry> entries_;
   std::vector<Bucket> buckets_;
-  std::vector<BufferEntry> buffers_;
+  std::vector<BufferEntry> buffers_, counters_;
   at::Tensor master_, compute_, gradient_, own_;
   at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_;
 };

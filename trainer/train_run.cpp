@@ -2,16 +2,17 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <chrono>
 #include <optional>
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/evaluate.h"
+#include "trainer/model_file.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
-#include "trainer/weights_file.h"
 
 namespace diffq {
 namespace {
@@ -46,6 +47,7 @@ class Training {
   EpochRow train_epoch(int64_t epoch);
   MetricSums measure(const Dataset& data);
   void finish_record();
+  void write_files(double& packed_mb, double& compressed_mb);
   void describe_run();
 
   const RunSpec& spec_;
@@ -79,7 +81,13 @@ void Training::alone(const Work& work) {
 // Same start on every rank, whatever file or generator it came from.
 void Training::prepare() {
   alone([&] {
-    if (!context_.start_file.empty()) load_weights(context_.start_file, store_);
+    if (context_.start_file.empty()) return;
+    const PackedModel file = PackedModel::read(context_.start_file);
+    try {
+      load_masters(file, task_->module(), store_);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument(context_.start_file + ": " + error.what());
+    }
   });
   agree();
   communicator_.broadcast(store_.master());
@@ -176,14 +184,29 @@ void Training::finish_record() {
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
   run.metric = task_->metric(measure(*data_.test));
-  double peak[1] = {communicator_.rank() == 0 ? peak_memory_mb() : 0};
-  communicator_.sum(peak);
-  run.peak_memory_mb = peak[0];
+  const double peak = peak_memory_mb();  // of training: packing comes after
+  std::array<double, 3> measured{};      // by rank 0, for all
   alone([&] {
     describe_run();
-    if (communicator_.rank() == 0 && !context_.model_file.empty()) save_weights(context_.model_file, store_);
+    if (communicator_.rank() != 0) return;
+    measured[0] = peak;
+    if (!context_.model_file.empty()) write_files(measured[1], measured[2]);
   });
   agree();
+  communicator_.sum(measured);
+  run.peak_memory_mb = measured[0];
+  if (context_.model_file.empty()) return;
+  run.packed_file_mb = measured[1];
+  run.compressed_file_mb = measured[2];
+}
+
+/// The packed model; in MB what it takes, and what it would take compressed.
+void Training::write_files(double& packed_mb, double& compressed_mb) {
+  const PackedModelWriter packed = pack_model(store_, *quantizer_, Coding::bits, context_.config);
+  write_model(context_.model_file, packed);
+  packed_mb = static_cast<double>(packed.file_bytes()) / (1 << 20);
+  const PackedModelWriter compressed = pack_model(store_, *quantizer_, Coding::zstd, context_.config);
+  compressed_mb = static_cast<double>(compressed.file_bytes()) / (1 << 20);
 }
 
 void Training::describe_run() {

@@ -24,8 +24,9 @@ struct RunContext {
   std::string run_id;
   std::function<void(const RunProgress&)> on_progress = [](const RunProgress&) {};
   std::function<void(const EpochRow&)> on_epoch = [](const EpochRow&) {};
-  std::string start_file;  ///< weights to start from, when the method starts from a finished run
-  std::string model_file;  ///< where to write the final weights, or ""
+  std::string start_file;     ///< model or weights to start from, or ""
+  std::string model_file;     ///< where to write the packed model, or ""
+  std::string config = "{}";  ///< specification of the run as JSON, for that file
 };
 
 /// Collective. The same record on every rank; status "done". Throws RunFailure on all ranks if the run can't

@@ -2,6 +2,8 @@
 
 #include "tests/launcher/sweeps.h"
 #include "tests/support/idx_files.h"
+#include "trainer/model_file.h"
+#include "trainer/task.h"
 
 namespace diffq {
 namespace {
@@ -129,6 +131,34 @@ TEST_F(LoadSweepTest, TheOutputFolderIsMadeAndTakenAgain) {
   EXPECT_TRUE(std::filesystem::is_directory(out / "runs"));
   EXPECT_EQ(nlohmann::json::parse(content_of(out / "sweep.json")), sweep.resolved);
   EXPECT_EQ(folder_refusal(out, sweep), "");
+}
+
+TEST_F(LoadSweepTest, WeightsToStartFromMustBeThoseOfTheModel) {
+  const std::string start = (folder_.path() / "w.safetensors").string();
+  benchmark()["methods"] = {{{"method", "qat"}, {"bits", 3}, {"start", start}}};
+  EXPECT_EQ(refusal().find(file() + ": start: " + start + ": "), 0u) << refusal();
+  write_text(start, "not safetensors");
+  EXPECT_EQ(
+      refusal().find(file() + ": benchmarks[0].methods[0].start: " + start + ": not a safetensors file"), 0u)
+      << refusal();
+
+  const ImageShape shape = check_data({DataName::idx, data().string(), 0, 32}).shape;
+  const auto write_weights = [&](const ModelSpec& spec, const ImageShape& of) {
+    const auto task = make_task(spec, of, 1);
+    const auto quantizer = make_quantizer({}, {});
+    const ParameterStore store(task->module(), *quantizer);
+    write_model(start, pack_model(store, *quantizer, Coding::bits, "{}"));
+  };
+  write_weights({ModelName::small_cnn}, {1, 28, 28, 7});
+  const std::string message = refusal();
+  EXPECT_NE(message.find(start + ": is of another model: "), std::string::npos) << message;
+  EXPECT_NE(message.find("linear2.weight is [7, 64], the model's is ["), std::string::npos) << message;
+  write_weights({ModelName::small_cnn}, shape);
+  write();
+  const LoadedSweep loaded = load_sweep(file(), {});
+  const Sweep same = read_broadcast_sweep(loaded.text);
+  ASSERT_EQ(loaded.sweep.runs.size(), 2u);
+  EXPECT_EQ(same.runs[1].run_id, loaded.sweep.runs[1].run_id);
 }
 
 TEST_F(LoadSweepTest, TheFolderOfAnotherSweepIsRefusedAndLeftAsItIs) {

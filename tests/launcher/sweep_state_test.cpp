@@ -16,7 +16,7 @@ Sweep real_sweep() {
       R"({"data": {"name": "mnist", "root": "d"}, "model": {"name": "small_cnn"}, "methods": )" + methods;
   return read_sweep(R"({"sweep": "s", "seeds": [1, 2], "benchmarks": [)" + benchmark + "}, " + benchmark +
                         R"(, "train": {"epochs": 3}}]})",
-                    "s.json", {}, [](const DataSpec&) { return "fixed"; });
+                    "s.json", {}, {[](const DataSpec&) { return "fixed"; }, {}});
 }
 
 RunRecord record_of(const Run& run, double metric) {

@@ -21,7 +21,7 @@ COLUMNS = {
         "run_id": S, "benchmark": S, "dataset": S, "model": S, "method": S, "lambda": F, "bits": F, "group_size": F,
         "seed": I, "ranks": I, "status": S, "reason": S, "metric_name": S, "metric": F, "metric_valid": F,
         "metric_fp32": F, "higher_is_better": B, "size_mb": F, "size_fp32_mb": F, "ratio": F, "mean_bits": F,
-        "packed_file_mb": F, "epochs": I, "steps": I, "skipped_steps": I, "train_seconds": F,
+        "packed_file_mb": F, "compressed_file_mb": F, "epochs": I, "steps": I, "skipped_steps": I, "train_seconds": F,
         "samples_per_second": F, "peak_memory_mb": F, "program_version": S, "git_commit": S, "config_json": S,
     },
     "epochs": {

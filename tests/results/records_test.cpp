@@ -25,6 +25,7 @@ TEST(Records, RoundTripThroughText) {
   EXPECT_EQ(back.run.seed, INT64_MAX);
   EXPECT_EQ(back.run.steps, INT64_MIN);
   EXPECT_EQ(back.run.packed_file_mb, 5e-324);
+  EXPECT_EQ(back.run.compressed_file_mb, 0.125);
   EXPECT_TRUE(back.run.higher_is_better);
   ASSERT_EQ(back.epochs.size(), 2u);
   EXPECT_EQ(back.epochs[1].epoch, 2);

@@ -43,6 +43,7 @@ ResultFile sample_results() {
   done.ratio = 16;
   done.mean_bits = 2.5;
   done.packed_file_mb = 5e-324;
+  done.compressed_file_mb = 0.125;
   done.epochs = 4;
   done.steps = INT64_MIN;
   done.skipped_steps = 3;

@@ -57,7 +57,11 @@ class FakeQuantizer : public Quantizer {
   double expected_size_mb() const override { return 0; }
   double size_mb() const override { return 0; }
   std::vector<TensorBits> bits() const override { return {}; }
-  at::Tensor levels(size_t) const override { return {}; }
+  LevelGrid grid() const override { return LevelGrid::range; }
+  int64_t group_size(size_t) const override { return 1; }
+  std::vector<uint8_t> pack(size_t, Coding) const override {
+    throw std::logic_error("the fake packs nothing");
+  }
 
   const std::vector<QuantizedTensor>& quantized() const { return quantized_; }
   const std::vector<KeptTensor>& kept() const { return kept_; }

@@ -15,7 +15,9 @@ namespace diffq {
 
 inline Sweep read_text(const std::string& text, const std::vector<std::string>& overrides = {},
                        const std::string& fingerprint = "fixed") {
-  return read_sweep(text, "s.json", overrides, [&](const DataSpec&) { return fingerprint; });
+  return read_sweep(
+      text, "s.json", overrides,
+      {[&](const DataSpec&) { return fingerprint; }, [](const std::string& path) { return path; }});
 }
 
 /// The message with which read_sweep refuses the text; "" when it takes it.

@@ -47,7 +47,7 @@ TEST(CifarSweep, IsTrained) {
     "model": {"name": "small_cnn"},
     "train": {"epochs": 6, "batch_size": 32, "optimizer": {"name": "adam", "lr": 3e-3}},
     "methods": [{"method": "fp32"}, {"method": "diffq", "lambda": 0.1, "group_size": 16, "bits_lr": 0.05}]}]})";
-  const Sweep sweep = read_sweep(text, "s.json", {}, fingerprint);
+  const Sweep sweep = read_sweep(text, "s.json", {}, {fingerprint, {}});
   ASSERT_EQ(sweep.runs.size(), 2u);
   for (const auto& run : sweep.runs) {
     const DataSplits data = open_data(run.spec.data);

@@ -231,8 +231,8 @@ TEST(SweepErrors, Methods) {
        kM + ".init_bits: must lie between min_bits and max_bits, but 2 < 15 < 15 does not hold"},
       {diffq(R"("max_bits": 1)"),
        kM + ".init_bits: must lie between min_bits and max_bits, but 2 < 8 < 1 does not hold"},
-      {diffq(R"("start": "model.safetensors")"),
-       kM + R"(.start: unknown word "model.safetensors"; did you mean "fp32"? The words are fp32)"},
+      {diffq(R"("start": "model.pt")"),
+       kM + R"(.start: must be "fp32" or the path of a .safetensors file, not "model.pt")"},
       {with_methods(R"({"method": "qat"})"), kM + ".bits: is missing; it has no default"},
       {with_methods(R"({"method": "qat", "bits": 0})"),
        kM + ".bits: must be a whole number from 1 to 15, not 0"},
@@ -312,7 +312,7 @@ TEST(SweepErrors, TooManyRuns) {
 TEST(SweepErrors, ComeBeforeTheDataIsRead) {
   bool asked = false;
   const auto fingerprint = [&](const DataSpec&) { return asked = true, std::string(); };
-  EXPECT_THROW(read_sweep(with_methods(R"({"method": "ptq", "bits": 4})"), "s.json", {}, fingerprint),
+  EXPECT_THROW(read_sweep(with_methods(R"({"method": "ptq", "bits": 4})"), "s.json", {}, {fingerprint, {}}),
                std::invalid_argument);
   EXPECT_FALSE(asked);
 }

@@ -1,5 +1,6 @@
 // Axes, order, what starts from what, and that the resolved sweep reads back to the same runs.
 
+#include "sweeps/spec_keys.h"
 #include "tests/sweeps/sweep_text.h"
 
 namespace diffq {
@@ -110,6 +111,51 @@ TEST(Runs, ComeAfterWhatTheyStartFrom) {
   EXPECT_EQ(sweep.runs[22].origin, "benchmarks[1].methods[0]");
 }
 
+TEST(Runs, StartFromAFileWhoseContentCounts) {
+  const auto start_from = [](const std::string& path, const std::string& content) {
+    return read_sweep(with_methods(R"({"method": "qat", "bits": 4, "start": ")" + path + "\"}"), "s.json", {},
+                      {[](const DataSpec&) { return "data"; },
+                       [&](const std::string& asked) {
+                         EXPECT_EQ(asked, path);
+                         return content;
+                       }});
+  };
+  const Sweep sweep = start_from("a/w.safetensors", "1234");
+  ASSERT_EQ(sweep.runs.size(), 1u);
+  const auto& run = sweep.runs[0];
+  EXPECT_TRUE(starts_from_file(run.spec));
+  EXPECT_EQ(run.spec.method.start, "a/w.safetensors");
+  EXPECT_EQ(run.depends_on, -1);
+  EXPECT_EQ(run.config["start"], "1234");
+  EXPECT_EQ(run.config["method"]["start"], "file");
+  EXPECT_EQ(sweep.resolved["benchmarks"][0]["methods"][0]["start"], "a/w.safetensors");
+  EXPECT_EQ(start_from("b/v.safetensors", "1234").runs[0].run_id, run.run_id);
+  EXPECT_NE(start_from("a/w.safetensors", "5678").runs[0].run_id, run.run_id);
+}
+
+TEST(ModelConfig, ReadsBackToTheRun) {
+  const Sweep sweep = read_text(kEverything);
+  for (const auto& run : sweep.runs) {
+    nlohmann::json config = run.config;
+    config["data"]["root"] = run.spec.data.root;
+    config["run_id"] = run.run_id;
+    const RunSpec spec = read_model_config(config.dump(), "m.safetensors");
+    EXPECT_EQ(write_spec(spec.model), config["model"]);
+    EXPECT_EQ(write_spec(spec.quant), config["quant"]);
+    EXPECT_EQ(write_spec(spec.method), config["method"]);
+    EXPECT_EQ(write_spec(spec.eval), config["eval"]);
+    if (config.contains("train")) {
+      EXPECT_EQ(write_spec(spec.train), config["train"]);
+    }
+    nlohmann::json data = write_spec(spec.data);
+    data.erase("workers");
+    EXPECT_EQ(data, config["data"]);
+    EXPECT_EQ(spec.seed, run.spec.seed);
+  }
+  for (const std::string wrong : {"", "[]", "{}", R"({"data": 3})", R"({"speed": 3})"})
+    EXPECT_THROW(read_model_config(wrong, "m.safetensors"), std::invalid_argument) << wrong;
+}
+
 TEST(Runs, PtqTrainsNothing) {
   const Sweep sweep = read_text(with_methods(R"({"method": "fp32"}, {"method": "ptq", "bits": 4})"));
   EXPECT_EQ(sweep.runs[1].spec.train.epochs, 0);
@@ -186,7 +232,7 @@ TEST(Resolved, WritesEveryDefault) {
 
 TEST(Fingerprint, IsAskedOncePerDataSpecification) {
   int asked = 0;
-  read_sweep(kEverything, "s.json", {}, [&](const DataSpec& spec) { return ++asked, spec.root; });
+  read_sweep(kEverything, "s.json", {}, {[&](const DataSpec& spec) { return ++asked, spec.root; }, {}});
   EXPECT_EQ(asked, 2);
 }
 

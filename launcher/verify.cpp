@@ -1,0 +1,159 @@
+#include "launcher/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
+
+#include "launcher/journal.h"
+#include "quant/packed_model.h"
+#include "results/tables.h"
+#include "sweeps/sweep.h"
+
+namespace diffq {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Model {
+  int64_t file_bytes = 0;
+  std::map<std::string, std::vector<int64_t>> bits;  ///< of each packed tensor, weights at each width
+};
+
+/// Reads all of a model, its levels too.
+Model read_model(const fs::path& path) {
+  const PackedModel file = PackedModel::read(path);
+  Model model;
+  model.file_bytes = file.file_bytes();
+  std::vector<float> values;
+  for (const ModelTensor& tensor : file.tensors()) {
+    if (!PackedModel::has_values(tensor)) continue;
+    try {
+      if (tensor.packed) check_size(tensor.layout, file.coding(), tensor.bytes.size());
+      values.resize(static_cast<size_t>(tensor.numel));
+      file.unpack(tensor, values.data());
+      if (!tensor.packed) continue;
+      const std::vector<uint8_t> bits = file.bits(tensor);
+      std::vector<int64_t>& widths = model.bits[tensor.name];
+      widths.assign(16, 0);
+      for (size_t k = 0; k < bits.size(); ++k) {
+        const int64_t size = tensor.layout.group_size, begin = static_cast<int64_t>(k) * size;
+        widths[bits[k]] += std::min(size, tensor.numel - begin);
+      }
+    } catch (const DamagedFile& error) {
+      throw DamagedFile(path.string() + ": " + error.what());
+    }
+  }
+  return model;
+}
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+[[noreturn]] void disagree(const fs::path& path, const std::string& what) {
+  throw std::invalid_argument(path.string() + ": " + what);
+}
+
+void check_model(const fs::path& path, const ResultFile& result) {
+  const Model model = read_model(path);
+  const double mb = static_cast<double>(model.file_bytes) / (1 << 20);
+  if (!same(mb, result.runs[0].packed_file_mb)) disagree(path, "is not of the size that result.h5 has");
+  if (model.bits.size() != result.layers.size()) disagree(path, "has other quantised tensors than result.h5");
+  for (const LayerRow& row : result.layers) {
+    const auto found = model.bits.find(row.layer);
+    if (found == model.bits.end() || !std::equal(found->second.begin(), found->second.end(), row.bits))
+      disagree(path, row.layer + " has other bits than in result.h5");
+  }
+}
+
+/// Of one run that the journal has as done. Returns its row.
+RunRow check_run(const fs::path& folder, const std::string& run_id) {
+  const ResultFile result = read_results(folder / "result.h5");
+  if (result.runs.size() != 1 || result.runs[0].run_id != run_id || result.runs[0].status != "done")
+    disagree(folder / "result.h5", "is not of the finished run " + run_id);
+  std::ifstream file(folder / "spec.json");
+  const auto spec = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (spec.is_discarded() || run_id_of(spec) != run_id)
+    disagree(folder / "spec.json", "is not the specification of run " + run_id);
+  if (!std::isnan(result.runs[0].packed_file_mb)) check_model(folder / "model.safetensors", result);
+  return result.runs[0];
+}
+
+class FolderCheck {
+ public:
+  explicit FolderCheck(fs::path folder) : folder_(std::move(folder)) {}
+
+  int run() {
+    std::set<std::string> done;
+    attempt([&] {
+      for (const auto& event : read_journal(folder_ / "journal.jsonl")) {
+        if (event["event"] == "run_done") done.insert(event.value("run_id", ""));
+      }
+    });
+    std::map<std::string, RunRow> rows;
+    for (const std::string& run_id : done)
+      attempt([&] { rows[run_id] = check_run(folder_ / "runs" / run_id, run_id); });
+    if (fs::exists(folder_ / "results.h5")) attempt([&] { check_results(rows); });
+    if (!first_problem_.empty()) {
+      throw std::invalid_argument(folder_.string() + ": problems: " + std::to_string(problems_) +
+                                  ", the first: " + first_problem_ +
+                                  "; remove what is damaged and start the sweep again");
+    }
+    std::printf("%s: journal, results.h5 and %zu finished runs are whole and agree\n", folder_.c_str(),
+                done.size());
+    return 0;
+  }
+
+ private:
+  template <class Work>
+  void attempt(const Work& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      std::printf("problem: %s\n", error.what());
+      if (problems_++ == 0) first_problem_ = error.what();
+    }
+  }
+
+  void check_results(const std::map<std::string, RunRow>& rows) const {
+    const fs::path path = folder_ / "results.h5";
+    for (const RunRow& row : read_results(path).runs) {
+      const auto own = rows.find(row.run_id);
+      if (row.status != "done" || own == rows.end()) continue;
+      if (!same(row.metric, own->second.metric) || !same(row.size_mb, own->second.size_mb))
+        disagree(path, "has other numbers for run " + row.run_id + " than its own result.h5");
+    }
+  }
+
+  fs::path folder_;
+  int problems_ = 0;
+  std::string first_problem_;
+};
+
+}  // namespace
+
+int verify_command(const std::string& path) {
+  if (fs::is_directory(path)) {
+    if (!fs::exists(fs::path(path) / "journal.jsonl"))
+      throw std::invalid_argument(path +
+                                  ": holds no journal.jsonl; give the --out folder of a sweep, or a file");
+    return FolderCheck(path).run();
+  }
+  if (fs::path(path).extension() == ".h5") {
+    try {
+      read_results(path);
+    } catch (const std::runtime_error& error) {
+      throw std::invalid_argument(error.what());
+    }
+  } else {
+    read_model(path);
+  }
+  std::printf("%s: is whole\n", path.c_str());
+  return 0;
+}
+
+}  // namespace diffq

@@ -1,0 +1,69 @@
+// Packing and unpacking of ResNet-18 with groups of 8 and widths from 2 to 8, for comparison in one run with
+// the published package (tests/bench/compare_packing.py starts both in turn). Prints one JSON object.
+//   pack_bench [threads] [rounds]
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "trainer/model_file.h"
+#include "trainer/run_measures.h"
+#include "trainer/task.h"
+
+namespace {
+
+double seconds(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace diffq;
+  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 10;
+  MethodSpec method;
+  method.method = Method::diffq;
+  const auto task = make_task({ModelName::resnet18}, {3, 32, 32, 10}, 1);
+  const auto quantizer = make_quantizer(method, {});
+  const ParameterStore store(task->module(), *quantizer);
+  quantizer->initialize_own();
+  at::Tensor logits = store.own();
+  logits.uniform_(-6, -0.2);  // bits 2.03 to 7.85
+  int64_t weights = 0;
+  size_t largest = 0;
+  std::vector<std::vector<uint8_t>> packed(store.entries().size());
+  for (const ParameterEntry& entry : store.entries()) {
+    weights += entry.quantized ? entry.numel : 0;
+    largest = std::max(largest, static_cast<size_t>(entry.numel));
+  }
+  std::vector<float> values(largest);
+  nlohmann::json times{{"pack_s", nlohmann::json::array()},
+                       {"unpack_s", nlohmann::json::array()},
+                       {"fp32_bytes", 4 * weights}};
+  for (int round = -2; round < rounds; ++round) {  // two to warm up
+    if (round == 0) reset_peak_memory();
+    const double pack = seconds([&] {
+      for (const ParameterEntry& entry : store.entries())
+        if (entry.quantized)
+          packed[entry.quantizer_index] = quantizer->pack(entry.quantizer_index, Coding::bits);
+    });
+    const double unpack = seconds([&] {
+      for (const ParameterEntry& entry : store.entries()) {
+        if (!entry.quantized) continue;
+        const size_t t = entry.quantizer_index;
+        unpack_tensor({entry.numel, quantizer->group_size(t), quantizer->grid()}, Coding::bits, packed[t],
+                      values.data());
+      }
+    });
+    if (round < 0) continue;
+    times["pack_s"].push_back(pack);
+    times["unpack_s"].push_back(unpack);
+  }
+  std::printf("%s\n", times.dump().c_str());
+}
