@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <stdexcept>
 
@@ -18,9 +19,16 @@ namespace {
 
 enum ExitCode { kDone = 0, kWrongInput = 2, kInternal = 70 };
 
+// Messages quote names out of files and sweeps, whatever is in them.
+std::string one_line(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
 // Once and not per rank, for what all ranks see alike.
 int wrong_input(const std::string& what) {
-  if (diffq::launched_rank() == 0) std::fprintf(stderr, "diffq: error: %s\n", what.c_str());
+  if (diffq::launched_rank() == 0) std::fprintf(stderr, "diffq: error: %s\n", one_line(what).c_str());
   return kWrongInput;
 }
 
@@ -33,7 +41,7 @@ bool mpi_is_running() {
 
 // Of one rank: the others may be waiting for it, so the whole job has to end.
 int internal_failure(const std::string& what) {
-  std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), what.c_str());
+  std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), one_line(what).c_str());
   if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, kInternal);
   return kInternal;
 }

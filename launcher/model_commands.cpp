@@ -112,11 +112,13 @@ int export_command(const ExportOptions& options) {
   const auto format = kExportFormatNames[index_of(options.format, kExportFormatNames, "--format")].second;
   if (options.compress && format != ExportFormat::packed)
     throw std::invalid_argument("--compress: is for --format packed; leave it out for " + options.format);
-  const fs::path source = find_model(options.folder, options.run);
+  const fs::path source = find_model(options.folder, options.run), target = fs::absolute(options.out);
+  if (!fs::is_directory(target.parent_path()))
+    throw std::invalid_argument(options.out + ": its folder is not there; make it, or give another --out");
   const PackedModel model = PackedModel::read(source);
   if (format == ExportFormat::packed) {
     const PackedModelWriter bits = repacked(model, Coding::bits), coded = repacked(model, Coding::zstd);
-    write_model(options.out, options.compress ? coded : bits);
+    write_model(target, options.compress ? coded : bits);
     std::printf("packed %.4f MB, compressed %.4f MB\n", mb(bits.file_bytes()), mb(coded.file_bytes()));
   } else {
     at::Tensor buffer;
@@ -124,7 +126,7 @@ int export_command(const ExportOptions& options) {
     const Metadata metadata{{"format", "pt"}, {"exported_from", source.string()}};
     replace_file(options.out,
                  [&](const fs::path& temporary) { write_safetensors(temporary, metadata, tensors); });
-    std::printf("%s %.4f MB\n", options.format.c_str(), mb(static_cast<int64_t>(fs::file_size(options.out))));
+    std::printf("%s %.4f MB\n", options.format.c_str(), mb(static_cast<int64_t>(fs::file_size(target))));
   }
   std::printf("model  %s\n", options.out.c_str());
   return 0;

@@ -11,9 +11,9 @@
 
 namespace diffq {
 
-/// Whether so many bytes may come out of so many coded ones. More is neither written nor read, so that a
-/// small file can't ask for much memory.
-bool is_plausible(int64_t symbols, int64_t coded);
+/// Coded bytes that so many symbols have at least: fewer are padded when written, and refused when read, so
+/// that a small file can't ask for much memory.
+int64_t least_bytes(int64_t symbols);
 
 /// Appends `numbers`, each below 2^width, to `out`.
 void append_numbers(Coding coding, int width, std::span<const uint16_t> numbers, std::vector<uint8_t>& out);

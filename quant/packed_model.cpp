@@ -57,6 +57,13 @@ void convert(std::span<const uint8_t> bytes, float* values, const Convert& to_fl
   }
 }
 
+/// A whole number, not a real one that would be cut.
+int64_t whole_of(const std::string& name, const nlohmann::json& value) {
+  if (!value.is_number_integer() || value < 0 || value > INT64_MAX)
+    throw DamagedFile(name + ": its shape or group_size is not made of whole numbers");
+  return value.get<int64_t>();
+}
+
 /// Product of a shape, which must be positive and may not overflow.
 int64_t count_of(const std::string& name, const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -117,18 +124,21 @@ void PackedModel::read_metadata() {
     ModelTensor& tensor = *found->second;
     if (tensor.dtype != "U8" || tensor.shape.size() != 1)
       throw DamagedFile(name + ": is not a string of bytes");
-    int64_t group_size = 0;
-    try {
-      value.at("shape").get_to(tensor.shape);
-      value.at("group_size").get_to(group_size);
-    } catch (const nlohmann::json::exception&) {
-      throw DamagedFile(name + ": its shape or group_size is missing or no number");
-    }
+    if (!value.is_object() || !value.contains("shape") || !value["shape"].is_array() ||
+        !value.contains("group_size"))
+      throw DamagedFile(name + ": lacks its shape or group_size");
+    tensor.shape.clear();
+    for (const auto& extent : value["shape"]) tensor.shape.push_back(whole_of(name, extent));
+    const int64_t group_size = whole_of(name, value["group_size"]);
     tensor.packed = true;
     tensor.numel = count_of(name, tensor.shape);
-    if (group_size < 0) throw DamagedFile(name + ": has a negative group_size");
     tensor.layout = {tensor.numel, group_size == 0 ? tensor.numel : std::min(group_size, tensor.numel),
                      grid_};
+    try {
+      check_size(tensor.layout, coding_, tensor.bytes.size());
+    } catch (const DamagedFile& error) {
+      throw DamagedFile(name + ": " + error.what());
+    }
   }
   for (const auto& [alias, name] : aliases.items()) {
     if (!name.is_string() || !by_name.contains(name.get<std::string>()) || by_name.contains(alias))

@@ -44,7 +44,7 @@ class PackedModel {
   const std::map<std::string, std::string>& aliases() const {
     return aliases_;
   }  ///< further name -> tensor's name
-  /// Specification of the run as JSON; empty when there is none.
+  /// Specification of the run as JSON; empty in another program's file.
   const std::string& config() const { return config_; }
   int64_t header_bytes() const { return file_.header_bytes; }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.content.size()); }

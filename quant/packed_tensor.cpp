@@ -210,9 +210,11 @@ void for_sections(const TensorLayout& layout, Coding coding, std::span<const uin
 
 void check_size(const TensorLayout& layout, Coding coding, size_t bytes) {
   const auto there = static_cast<int64_t>(bytes);
-  const bool fits =
-      coding == Coding::bits ? layout.numel / 8 <= there : is_plausible(layout.numel / 8, there);
-  if (!fits) throw DamagedFile("is too short for " + std::to_string(layout.numel) + " weights");
+  // A byte holds eight numbers at most; in zstd's frames a symbol does, and each width has a frame.
+  const int64_t symbols = layout.numel / 8;
+  const int64_t least =
+      coding == Coding::bits ? symbols : kMostPackedBits * least_bytes(symbols / kMostPackedBits);
+  if (there < least) throw DamagedFile("is too short for " + std::to_string(layout.numel) + " weights");
   if (layout.groups() >= int64_t{UINT32_MAX}) throw DamagedFile("has too many groups");
 }
 

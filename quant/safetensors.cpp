@@ -269,7 +269,7 @@ SafetensorsFile parse_safetensors(std::vector<uint8_t> content) {
     if (entry.offsets[1] - entry.offsets[0] != bytes_of(entry))
       throw DamagedFile(entry.name + ": has offsets that do not fit its shape");
   }
-  std::ranges::stable_sort(reader.entries, {}, [](const Entry& entry) { return entry.offsets; });
+  std::ranges::stable_sort(reader.entries, {}, &Entry::offsets);
   uint64_t end = 0;
   for (Entry& entry : reader.entries) {
     if (entry.offsets[0] != end) throw DamagedFile(entry.name + ": does not follow the tensor before it");
@@ -283,13 +283,12 @@ SafetensorsFile parse_safetensors(std::vector<uint8_t> content) {
 }
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    throw std::invalid_argument(path.string() + ": can't be read: it is a folder");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const auto size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-  if (!file || size < 0 || std::filesystem::is_directory(path)) {
-    throw std::invalid_argument(
-        path.string() + ": can't be read: " +
-        (std::filesystem::is_directory(path) ? "it is a folder" : std::strerror(errno)));
-  }
+  if (size < 0) throw std::invalid_argument(path.string() + ": can't be read: " + std::strerror(errno));
   std::vector<uint8_t> content(static_cast<size_t>(size));
   file.seekg(0);
   if (!file.read(reinterpret_cast<char*>(content.data()), size))
@@ -312,7 +311,10 @@ void check_checksum(const SafetensorsFile& file) {
   hash.add(file.content.data(), at);
   hash.add(std::string(kChecksumDigits, '0').data(), kChecksumDigits);
   hash.add(file.content.data() + at + kChecksumDigits, file.content.size() - at - kChecksumDigits);
-  if (hash.text() != found->second) throw DamagedFile("is damaged: its content does not have its checksum");
+  if (hash.text() != found->second)
+    throw DamagedFile(
+        "is damaged: its content does not have its checksum (a program that writes it anew must leave out " +
+        std::string(kChecksumKey) + ")");
 }
 
 int64_t safetensors_bytes(const Metadata& metadata, std::span<const TensorToWrite> tensors) {

@@ -65,7 +65,7 @@ int64_t bytes_of_dtype(const std::string& dtype);
 
 /// The checksum of a file of ours stands in its metadata under this key: XXH3 (64 bits, 16 hex digits) of the
 /// whole file with these digits as zeros.
-inline constexpr const char* kChecksumKey = "checksum";
+inline constexpr const char* kChecksumKey = "diffq_checksum";
 /// Throws DamagedFile when the file has a checksum and it is not that of the content.
 void check_checksum(const SafetensorsFile& file);
 

@@ -19,7 +19,7 @@ done
 
 packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev)
-if [ "$with_tests" = yes ]; then packages+=(clang-format-14); fi
+if [ "$with_tests" = yes ]; then packages+=(clang-format-14 clang-14 libclang-rt-14-dev); fi
 
 missing_packages() {
   for package in "${packages[@]}"; do
@@ -56,6 +56,9 @@ wheels() {
   fi
   if [ "$with_tests" = yes ]; then
     echo numpy==2.4.6 h5py==3.16.0 pandas==3.1.1 python-dateutil==4.0.0 tzdata==2026.6 safetensors==0.8.0
+    # what Python's torch wants besides
+    echo typing-extensions==4.16.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1 jinja2==3.1.6 markupsafe==3.0.4 \
+      filelock==4.2.12 fsspec==2026.9.0
   fi
 }
 
