@@ -167,7 +167,7 @@ void PackedModel::unpack(const ModelTensor& tensor, float* values) const {
       throw DamagedFile(tensor.name + ": " + error.what());
     }
   } else if (tensor.dtype == "F32") {
-    std::memcpy(values, tensor.bytes.data(), tensor.bytes.size());
+    if (tensor.numel > 0) std::memcpy(values, tensor.bytes.data(), tensor.bytes.size());
   } else if (tensor.dtype == "F16") {
     convert<uint16_t>(tensor.bytes, values, half_to_float);
   } else if (tensor.dtype == "BF16") {

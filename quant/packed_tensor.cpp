@@ -106,6 +106,8 @@ struct Levels {
     const auto level = [&](int64_t i) { return static_cast<float>(static_cast<int32_t>(levels[i])); };
     if (grid == LevelGrid::scale) {
       for (int64_t i = 0; i < count; ++i) weights[i] = (level(i) + lowest) * scale;
+    } else if (range.is_point()) {
+      std::fill(weights, weights + count, range.low);
     } else {
       for (int64_t i = 0; i < count; ++i) weights[i] = range.restore(level(i));
     }

@@ -18,6 +18,12 @@ class SpecWriter {
   std::vector<std::string> keys;  ///< in order
 
   void real(const std::string& key, double value, const Range&, Need = Need::optional) { put(key, value); }
+  /// A key that came after run ids were promised: at 0, its default, it is left out, so that runs keep their
+  /// ids.
+  void later_real(const std::string& key, double value, const Range&) {
+    if (value != 0) put(key, value);
+    keys.push_back(key);
+  }
   void optional_real(const std::string& key, const std::optional<double>& value, const Range&) {
     put(key, value ? nlohmann::json(*value) : nlohmann::json());
   }
@@ -70,6 +76,8 @@ class SpecReader : public ObjectReader {
     }
     set_kind(word_of(spec.*member, table), all);
   }
+
+  void later_real(const std::string& key, double& value, const Range& range) { real(key, value, range); }
 
   /// null, "fp32", or the path of a safetensors file.
   void start(const std::string& key, std::string& value);
@@ -152,6 +160,9 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.real("max_grad_norm", spec.max_grad_norm, Range::at_least(0));
   keys.whole("max_skipped_steps", spec.max_skipped_steps, Range::at_least(1));
   keys.word("precision", spec.precision, kPrecisionNames);
+  keys.later_real("label_smoothing", spec.label_smoothing, {.low = 0, .high = 1, .high_open = true});
+  keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
+  keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));
 }
 
 template <class Keys>

@@ -49,6 +49,16 @@ void check_batch(const TrainSpec& train, const Place& place, int ranks_per_run) 
             number_text(below + parts) + " would do");
 }
 
+// Pairs that are mixed must not be cut by ranks or micro-batches.
+void check_pairs(const TrainSpec& train, const Place& place, int ranks_per_run) {
+  const int64_t part = train.batch_size / (train.accumulate_steps * ranks_per_run);
+  if (!train.mix.mixes() || part % 2 == 0) return;
+  place.key("batch_size")
+      .fail("leaves " + std::to_string(part) +
+            " samples a rank and micro-batch, of which mixup and cutmix mix pairs; " +
+            std::to_string(2 * train.batch_size) + " would do");
+}
+
 TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_run) {
   TrainSpec train;
   SpecReader reader(json, place);
@@ -56,6 +66,7 @@ TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_
   reader.finish();
   check(train, place);
   check_batch(train, place, ranks_per_run);
+  check_pairs(train, place, ranks_per_run);
   return train;
 }
 

@@ -47,6 +47,13 @@ struct ScheduleSpec {
   double factor = 0.2;        ///< step
 };
 
+/// Neighbours in a training batch mixed with each other: parameters of Beta(alpha, alpha), 0 for not at all.
+struct MixSpec {
+  double mixup = 0;
+  double cutmix = 0;
+  bool mixes() const { return mixup > 0 || cutmix > 0; }
+};
+
 enum class Precision { fp32 };
 inline constexpr std::array<std::pair<std::string_view, Precision>, 1> kPrecisionNames{
     {{"fp32", Precision::fp32}}};
@@ -60,6 +67,9 @@ struct TrainSpec {
   double max_grad_norm = 0;        ///< norm that the weights' gradients are clipped to; 0: no clipping
   int64_t max_skipped_steps = 10;  ///< so many non-finite steps in a row end the run
   Precision precision = Precision::fp32;
+  double label_smoothing =
+      0;  ///< of the training loss: so much of a target is spread evenly over all classes
+  MixSpec mix;
 };
 
 struct EvalSpec {

@@ -9,12 +9,14 @@ namespace {
 
 class ClassificationTask : public Task {
  public:
-  explicit ClassificationTask(std::shared_ptr<ImageModel> model) : model_(std::move(model)) {}
+  ClassificationTask(std::shared_ptr<ImageModel> model, double label_smoothing)
+      : model_(std::move(model)), label_smoothing_(label_smoothing) {}
 
   torch::nn::Module& module() override { return *model_; }
 
   at::Tensor loss(const Batch& batch) override {
-    return torch::nn::functional::cross_entropy(model_->forward(batch.input), batch.target);
+    return at::cross_entropy_loss(model_->forward(batch.input), batch.target, {}, at::Reduction::Mean, -100,
+                                  label_smoothing_);
   }
 
   MetricSums evaluate(const Batch& batch) override {
@@ -33,13 +35,15 @@ class ClassificationTask : public Task {
 
  private:
   std::shared_ptr<ImageModel> model_;
+  double label_smoothing_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed) {
+std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed,
+                                double label_smoothing) {
   torch::manual_seed(seed);
-  return std::make_unique<ClassificationTask>(make_image_model(model, shape));
+  return std::make_unique<ClassificationTask>(make_image_model(model, shape), label_smoothing);
 }
 
 }  // namespace diffq

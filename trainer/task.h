@@ -39,7 +39,10 @@ class Task {
   virtual bool higher_is_better() const = 0;
 };
 
-/// Cross entropy and accuracy (%). Initial weights are a function of (seed, model) alone.
-std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed);
+/// Cross entropy and accuracy (%). Initial weights are a function of (seed, model) alone. Targets of the
+/// training loss are classes, int64 [samples], or probabilities, float32 [samples, classes];
+/// `label_smoothing` is for that loss alone.
+std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed,
+                                double label_smoothing = 0);
 
 }  // namespace diffq

@@ -9,6 +9,7 @@
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/evaluate.h"
+#include "trainer/mixup.h"
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
@@ -33,7 +34,7 @@ class Training {
         communicator_(communicator),
         context_(context),
         run_key_(std::stoull(context.run_id, nullptr, 16)),
-        task_(make_task(spec.model, data.shape, spec.seed)),
+        task_(make_task(spec.model, data.shape, spec.seed, spec.train.label_smoothing)),
         quantizer_(make_quantizer(spec.method, spec.quant)),
         store_(task_->module(), *quantizer_) {}
 
@@ -106,6 +107,7 @@ EpochRow Training::train_epoch(int64_t epoch) {
   const int64_t steps = steps_per_epoch(data_.train->size(), train.batch_size);
   // Made inside the first step, where a failure of one rank is known to all.
   std::optional<Loader> loader;
+  int64_t next_place = 0;  // of this rank's next sample in the epoch's order
   const auto next_batch = [&] {
     if (!failure_.empty()) throw std::runtime_error(failure_);
     if (!loader) {
@@ -114,7 +116,10 @@ EpochRow Training::train_epoch(int64_t epoch) {
                                       spec_.seed, epoch, communicator_.rank(), communicator_.size()),
                      AugmentKey{spec_.seed, epoch}, spec_.data.workers);
     }
-    return loader->next().value();
+    const int64_t place = next_place;
+    Batch batch = loader->next().value();
+    next_place += batch.input.size(0);
+    return mix_batch(std::move(batch), data_.shape.classes, train.mix, spec_.seed, epoch, place);
   };
   EpochRow row;
   row.run_id = context_.run_id;
@@ -123,6 +128,8 @@ EpochRow Training::train_epoch(int64_t epoch) {
   int64_t counted = 0;
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t step = epoch * steps + s;
+    next_place =
+        s * train.batch_size + rank_slice(train.batch_size, communicator_.rank(), communicator_.size()).begin;
     row.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
     StepResult result;
     alone([&] {

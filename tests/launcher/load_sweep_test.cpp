@@ -134,7 +134,9 @@ TEST_F(LoadSweepTest, TheOutputFolderIsMadeAndTakenAgain) {
 }
 
 TEST_F(LoadSweepTest, WeightsToStartFromMustBeThoseOfTheModel) {
-  const std::string start = (folder_.path() / "w.safetensors").string();
+  const std::string sound = (folder_.path() / "sound.json").string(),
+                    start = (folder_.path() / "w.safetensors").string();
+  std::filesystem::copy_file(file(), sound);
   benchmark()["methods"] = {{{"method", "qat"}, {"bits", 3}, {"start", start}}};
   EXPECT_EQ(refusal().find(file() + ": start: " + start + ": "), 0u) << refusal();
   write_text(start, "not safetensors");
@@ -142,7 +144,7 @@ TEST_F(LoadSweepTest, WeightsToStartFromMustBeThoseOfTheModel) {
       refusal().find(file() + ": benchmarks[0].methods[0].start: " + start + ": not a safetensors file"), 0u)
       << refusal();
 
-  const ImageShape shape = check_data({DataName::idx, data().string(), 0, 32}).shape;
+  const ImageShape shape = load_sweep(sound, {}).shapes[0];
   const auto write_weights = [&](const ModelSpec& spec, const ImageShape& of) {
     const auto task = make_task(spec, of, 1);
     const auto quantizer = make_quantizer({}, {});

@@ -64,6 +64,7 @@ TEST(RunId, UnchangedByHowItIsWritten) {
   EXPECT_EQ(last_id(rewritten), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.root=/x"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.workers=3"}), id);
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.mixup=0"}), id);
 }
 
 TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
@@ -84,6 +85,9 @@ TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
                              "benchmarks.0.train.accumulate_steps=2",
                              "benchmarks.0.train.max_grad_norm=5",
                              "benchmarks.0.train.max_skipped_steps=5",
+                             "benchmarks.0.train.label_smoothing=0.1",
+                             "benchmarks.0.train.mixup=0.8",
+                             "benchmarks.0.train.cutmix=1",
                              "benchmarks.0.train.optimizer.lr=0.1",
                              "benchmarks.0.train.optimizer.beta1=0.8",
                              "benchmarks.0.train.optimizer.name=adamw",
