@@ -68,10 +68,7 @@ std::span<const uint8_t> take(std::span<const uint8_t>& bytes, uint64_t count) {
 
 }  // namespace
 
-int64_t least_bytes(int64_t symbols) {
-  constexpr int64_t kFree = 1 << 16, kMostFromByte = 1000;
-  return symbols <= kFree ? 0 : (symbols - kFree) / kMostFromByte;
-}
+int64_t least_bytes(int64_t symbols) { return symbols / 1000; }
 
 void append_numbers(Coding coding, int width, std::span<const uint16_t> numbers, std::vector<uint8_t>& out) {
   if (coding == Coding::bits) {

@@ -119,6 +119,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool end_object() override {
+    if (place_ == Place::entry) check_complete(entries.back());
     place_ = place_ == Place::top ? Place::end : Place::top;
     return true;
   }
@@ -165,6 +166,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   [[noreturn]] static void refuse(const std::string& what) {
     throw DamagedFile("not a safetensors file, or a damaged one: its header " + what);
+  }
+  static void check_complete(const Entry& entry) {
+    if (!entry.has_dtype || !entry.has_shape || entry.offsets.size() != 2)
+      refuse("lacks dtype, shape or data_offsets of " + entry.name);
   }
   [[noreturn]] static bool unexpected() { refuse("holds a value where the format has none"); }
   static void once(bool& seen, const std::string& key) {
@@ -261,8 +266,6 @@ SafetensorsFile parse_safetensors(std::vector<uint8_t> content) {
 
   std::map<std::string_view, int> names;
   for (const Entry& entry : reader.entries) {
-    if (!entry.has_dtype || !entry.has_shape || entry.offsets.size() != 2)
-      throw DamagedFile(entry.name + ": its header lacks dtype, shape or data_offsets");
     if (names[entry.name]++ > 0) throw DamagedFile(entry.name + ": is there twice");
     if (entry.offsets[0] > entry.offsets[1] || entry.offsets[1] > data.size())
       throw DamagedFile(entry.name + ": lies outside the file, which is truncated or damaged");
