@@ -122,6 +122,14 @@ template <class Keys>
 void list_keys(Keys& keys, ModelSpec& spec) {
   keys.kind("name", spec, &ModelSpec::name, kModelNames, Need::required);
   if (spec.name == ModelName::small_cnn) keys.flag("batchnorm", spec.batchnorm);
+  const auto rate = [&](const std::string& key, std::optional<double>& value, std::optional<double> usual) {
+    if (!usual) return;
+    value = value.value_or(*usual);
+    keys.real(key, *value, {.low = 0, .high = 1, .high_open = true});
+  };
+  const DropRates usual = usual_rates(spec.name);
+  rate("dropout", spec.rates.dropout, usual.dropout);
+  rate("drop_path", spec.rates.drop_path, usual.drop_path);
 }
 
 template <class Keys>

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,15 +13,58 @@
 
 namespace diffq {
 
-enum class ModelName { small_cnn, resnet20, resnet18 };
-inline constexpr std::array<std::pair<std::string_view, ModelName>, 3> kModelNames{
+enum class ModelName {
+  small_cnn,
+  resnet20,
+  resnet18,
+  mobilenet,
+  wide_resnet28_10,
+  cifar_vit,
+  deit_tiny,
+  deit_small,
+  deit_base,
+  efficientnet_b3
+};
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 10> kModelNames{
     {{"small_cnn", ModelName::small_cnn},
      {"resnet20", ModelName::resnet20},
-     {"resnet18", ModelName::resnet18}}};
+     {"resnet18", ModelName::resnet18},
+     {"mobilenet", ModelName::mobilenet},
+     {"wide_resnet28_10", ModelName::wide_resnet28_10},
+     {"cifar_vit", ModelName::cifar_vit},
+     {"deit_tiny", ModelName::deit_tiny},
+     {"deit_small", ModelName::deit_small},
+     {"deit_base", ModelName::deit_base},
+     {"efficientnet_b3", ModelName::efficientnet_b3}}};
+
+/// How often training drops activations, and the branches of residual blocks; absent where a model has no
+/// such rate.
+struct DropRates {
+  std::optional<double> dropout = {};
+  std::optional<double> drop_path = {};
+};
+
+constexpr DropRates usual_rates(ModelName name) {
+  switch (name) {
+    case ModelName::wide_resnet28_10:
+      return {.dropout = 0.3};
+    case ModelName::cifar_vit:
+      return {.dropout = 0.1};
+    case ModelName::deit_tiny:
+    case ModelName::deit_small:
+    case ModelName::deit_base:
+      return {.drop_path = 0};
+    case ModelName::efficientnet_b3:
+      return {.dropout = 0.3, .drop_path = 0.2};
+    default:
+      return {};
+  }
+}
 
 struct ModelSpec {
   ModelName name = ModelName::small_cnn;
   bool batchnorm = true;  ///< small_cnn: with batch normalisation
+  DropRates rates = {};   ///< absent: the model's usual ones
 };
 
 enum class OptimizerName { sgd, adam, adamw };

@@ -116,9 +116,13 @@ TEST(SweepErrors, DataAndModel) {
        d + ".augment.flip: must be true or false, not 0"},
       {model(R"({"name": "resnet21"})"),
        kB +
-           R"(.model.name: unknown word "resnet21"; did you mean "resnet20"? The words are small_cnn, resnet20, resnet18)"},
+           R"(.model.name: unknown word "resnet21"; did you mean "resnet20"? The words are small_cnn, resnet20, resnet18, mobilenet, wide_resnet28_10, cifar_vit, deit_tiny, deit_small, deit_base, efficientnet_b3)"},
       {model(R"({"name": "resnet20", "batchnorm": false})"),
        kB + ".model.batchnorm: resnet20 has no batchnorm; its keys are name"},
+      {model(R"({"name": "deit_tiny", "dropout": 0.1})"),
+       kB + ".model.dropout: deit_tiny has no dropout; its keys are name, drop_path"},
+      {model(R"({"name": "efficientnet_b3", "drop_path": 1})"),
+       kB + ".model.drop_path: must be a number of at least 0 and below 1, not 1"},
       {model(R"("resnet20")"), kB + R"(.model: must be an object {...}, not "resnet20")"},
       {model(R"({"nam": "resnet20"})"), kB + ".model.nam: unknown key; did you mean \"name\"?"},
   });

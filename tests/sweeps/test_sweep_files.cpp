@@ -77,5 +77,74 @@ TEST(SweepFiles, Cifar10ResNet18IsThePublishedRecipe) {
   EXPECT_TRUE(lambdas.contains(5));
 }
 
+/// Bits of all runs of a method.
+std::multiset<int> bits_of(const Sweep& sweep, Method method) {
+  std::multiset<int> bits;
+  for (const auto& run : sweep.runs) {
+    if (run.spec.method.method == method) bits.insert(run.spec.method.bits);
+  }
+  return bits;
+}
+
+const std::multiset<int> kBitsOfThreeSeeds{2, 2, 2, 3, 3, 3, 4, 4, 4, 8, 8, 8};
+
+TEST(SweepFiles, Cifar10ResNet20IsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("cifar10_resnet20.json"));
+  EXPECT_EQ(sweep.name, "cifar10_resnet20");
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 4 + 5));
+  for (const Method method : {Method::qat, Method::lsq}) EXPECT_EQ(bits_of(sweep, method), kBitsOfThreeSeeds);
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    EXPECT_EQ(spec.data.name, DataName::cifar10);
+    EXPECT_EQ(spec.model.name, ModelName::resnet20);
+    EXPECT_EQ(spec.train.batch_size, 128);
+    EXPECT_EQ(spec.train.optimizer.weight_decay, 2e-4);
+    EXPECT_EQ(spec.quant.min_size_mb, 0);
+    EXPECT_EQ(spec.quant.exclude, std::vector<std::string>{"*.bias"});
+    EXPECT_EQ(spec.train.optimizer.lr, spec.method.method == Method::lsq ? 0.01 : 0.1);
+    if (spec.method.method != Method::ptq) {
+      EXPECT_EQ(spec.train.epochs, 600);
+      EXPECT_EQ(spec.train.schedule.every_epochs, 200);
+      EXPECT_EQ(spec.train.schedule.factor, 0.1);
+    }
+    if (spec.method.method == Method::diffq) {
+      EXPECT_EQ(spec.method.group_size, 16);
+      EXPECT_EQ(spec.method.bits_lr, 2e-4);
+      EXPECT_EQ(spec.method.min_bits, 1);
+      EXPECT_EQ(spec.method.max_bits, 10);
+      EXPECT_LE(spec.method.lambda, 10);
+    }
+  }
+}
+
+TEST(SweepFiles, Cifar100WrnIsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("cifar100_wrn.json"));
+  EXPECT_EQ(sweep.name, "cifar100_wrn");
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 4 + 2 * 5));
+  for (const Method method : {Method::qat, Method::lsq}) EXPECT_EQ(bits_of(sweep, method), kBitsOfThreeSeeds);
+  std::set<int64_t> group_sizes;
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    EXPECT_EQ(spec.data.name, DataName::cifar100);
+    EXPECT_EQ(spec.model.name, ModelName::wide_resnet28_10);
+    EXPECT_EQ(spec.model.rates.dropout, 0.3);
+    EXPECT_EQ(spec.train.batch_size, 128);
+    EXPECT_EQ(spec.train.optimizer.weight_decay, 5e-4);
+    EXPECT_TRUE(spec.train.optimizer.nesterov);
+    EXPECT_EQ(spec.train.max_grad_norm, 5);
+    EXPECT_EQ(spec.train.optimizer.lr, spec.method.method == Method::lsq ? 0.01 : 0.1);
+    if (spec.method.method != Method::ptq) {
+      EXPECT_EQ(spec.train.epochs, 200);
+      EXPECT_EQ(spec.train.schedule.every_epochs, 60);
+      EXPECT_EQ(spec.train.schedule.factor, 0.2);
+    }
+    if (spec.method.method == Method::diffq) {
+      group_sizes.insert(spec.method.group_size);
+      EXPECT_LE(spec.method.lambda, 5);
+    }
+  }
+  EXPECT_EQ(group_sizes, (std::set<int64_t>{8, 16}));
+}
+
 }  // namespace
 }  // namespace diffq

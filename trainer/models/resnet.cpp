@@ -1,14 +1,15 @@
 // The residual networks of the CIFAR examples: one shape with two ways to get past a change of width. Names
-// of parameters and their order are the published ones.
+// of parameters and their order are the published ones. Batch normalisation needs its input in backward, not
+// its output: sum and ReLU overwrite the latter.
 #include <torch/torch.h>
 
+#include "trainer/models/layers.h"
 #include "trainer/models/models.h"
 
 namespace diffq {
 namespace {
 
 using torch::nn::Conv2d;
-using torch::nn::Conv2dOptions;
 
 /// How the input of a block is added to an output of another size.
 enum class Shortcut {
@@ -22,26 +23,23 @@ struct ResNetShape {
   Shortcut shortcut;
 };
 
-Conv2d convolution(int64_t in, int64_t out, int64_t size, int64_t stride) {
-  return Conv2d(Conv2dOptions(in, out, size).stride(stride).padding(size / 2).bias(false));
-}
-
 class BasicBlock : public torch::nn::Module {
  public:
   BasicBlock(int64_t in, int64_t out, int64_t stride, Shortcut shortcut) : stride_(stride), added_(out - in) {
-    conv1_ = register_module("conv1", convolution(in, out, 3, stride));
+    conv1_ = register_module("conv1", convolution(in, out, 3, {.stride = stride}));
     bn1_ = register_module("bn1", torch::nn::BatchNorm2d(out));
-    conv2_ = register_module("conv2", convolution(out, out, 3, 1));
+    conv2_ = register_module("conv2", convolution(out, out, 3));
     bn2_ = register_module("bn2", torch::nn::BatchNorm2d(out));
     if (shortcut == Shortcut::convolution && !keeps_size()) {
       shortcut_ = register_module(
-          "shortcut", torch::nn::Sequential(convolution(in, out, 1, stride), torch::nn::BatchNorm2d(out)));
+          "shortcut",
+          torch::nn::Sequential(convolution(in, out, 1, {.stride = stride}), torch::nn::BatchNorm2d(out)));
     }
   }
 
   at::Tensor forward(const at::Tensor& input) {
-    const at::Tensor inner = at::relu(bn1_(conv1_(input)));
-    return at::relu(bn2_(conv2_(inner)) + shortcut(input));
+    const at::Tensor inner = bn1_(conv1_(input)).relu_();
+    return bn2_(conv2_(inner)).add_(shortcut(input)).relu_();
   }
 
  private:
@@ -64,7 +62,7 @@ class ResNet : public ImageModel {
  public:
   ResNet(const ImageShape& shape, const ResNetShape& form) {
     int64_t width = form.widths.front();
-    conv1_ = register_module("conv1", convolution(shape.channels, width, 3, 1));
+    conv1_ = register_module("conv1", convolution(shape.channels, width, 3));
     bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
     for (size_t stage = 0; stage < form.widths.size(); ++stage) {
       torch::nn::ModuleList blocks;
@@ -79,7 +77,7 @@ class ResNet : public ImageModel {
   }
 
   at::Tensor forward(const at::Tensor& input) override {
-    at::Tensor x = at::relu(bn1_(conv1_(input)));
+    at::Tensor x = bn1_(conv1_(input)).relu_();
     for (const auto& stage : stages_) {
       for (const auto& block : *stage) x = block->as<BasicBlock>()->forward(x);
     }
