@@ -4,7 +4,7 @@
 
 namespace diffq {
 
-// Fires when torch has written a parameter's complete gradient into our view.
+// Fires when torch has a parameter's complete gradient.
 class GradientBuckets::Hook : public torch::autograd::FunctionPostHook {
  public:
   Hook(std::weak_ptr<GradientBuckets*> buckets, size_t entry) : buckets_(std::move(buckets)), entry_(entry) {}
@@ -27,6 +27,7 @@ GradientBuckets::GradientBuckets(ParameterStore& store, Quantizer& quantizer, Co
       bucket_of_(store.entries().size()),
       missing_(store.buckets().size()),
       fired_count_(store.entries().size()),
+      filled_(store.entries().size()),
       old_buffers_(at::zeros_like(store.buffer_tail())) {
   for (size_t b = 0; b < store.buckets().size(); ++b) {
     for (const size_t entry : store.buckets()[b].entries) bucket_of_[entry] = b;
@@ -44,7 +45,10 @@ GradientBuckets::~GradientBuckets() {
 
 void GradientBuckets::begin() {
   torch::NoGradGuard no_grad;
-  store_.gradient().zero_();
+  // Where a parameter has no gradient, torch hands over the tensor that backward made, without adding it to
+  // zeros.
+  for (const ParameterEntry& entry : store_.entries()) at::Tensor(entry.parameter).mutable_grad().reset();
+  std::fill(filled_.begin(), filled_.end(), false);
   int64_t offset = 0;
   for (const auto& buffer : store_.buffers()) {
     old_buffers_.narrow(0, offset, buffer.tensor.numel()).copy_(buffer.tensor.reshape({-1}));
@@ -60,17 +64,35 @@ void GradientBuckets::begin() {
 void GradientBuckets::arm() { armed_ = true; }
 
 void GradientBuckets::ready(size_t entry) {
-  if (!armed_) return;
   torch::NoGradGuard no_grad;
+  take_gradient(entry);
+  if (!armed_) return;
   if (fired_count_[entry]++ > 0) return;
   --missing_[bucket_of_[entry]];
   // A full bucket waits for its predecessors; the last one waits for finish().
   while (next_bucket_ + 1 < store_.buckets().size() && missing_[next_bucket_] == 0) start_next();
 }
 
+/// Into the flat buffer; those of further micro-batches are added.
+void GradientBuckets::take_gradient(size_t entry) {
+  at::Tensor parameter = store_.entries()[entry].parameter;
+  at::Tensor& gradient = parameter.mutable_grad();
+  if (!gradient.defined()) return;
+  const at::Tensor flat = store_.gradient_of(store_.entries()[entry]).view(parameter.sizes());
+  if (filled_[entry]) {
+    flat.add_(gradient);
+  } else {
+    flat.copy_(gradient);
+  }
+  filled_[entry] = true;
+  gradient.reset();
+}
+
 void GradientBuckets::pull_back(const Bucket& bucket) {
   std::vector<size_t> tensors;
   for (const size_t entry : bucket.entries) {
+    // Unused, or of a layer that was dropped.
+    if (!filled_[entry]) store_.gradient_of(store_.entries()[entry]).zero_();
     if (store_.entries()[entry].quantized) tensors.push_back(store_.entries()[entry].quantizer_index);
   }
   quantizer_.pull_back(tensors);
@@ -89,8 +111,6 @@ std::string GradientBuckets::finish(const at::Tensor& loss, std::string failure)
   for (; next_bucket_ < store_.buckets().size(); ++next_bucket_) {
     const Bucket& bucket = store_.buckets()[next_bucket_];
     const at::Tensor range = store_.gradient().slice(0, bucket.begin, bucket.end);
-    // A parameter whose hook did not fire (unused, dropped layer) keeps the zeros of begin(), or what earlier
-    // micro-batches put there.
     try {
       if (failure.empty()) pull_back(bucket);
     } catch (const std::exception& error) {

@@ -26,7 +26,7 @@ class GradientBuckets {
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
-  /// Starts a step: zero gradients, and a copy of the model's buffers to fall back to.
+  /// Starts a step: no gradients, and a copy of the model's buffers to fall back to.
   void begin();
   /// Before backward of the step's last micro-batch: from now on a complete gradient fills its bucket.
   void arm();
@@ -46,6 +46,7 @@ class GradientBuckets {
  private:
   class Hook;
   void ready(size_t entry);
+  void take_gradient(size_t entry);
   void pull_back(const Bucket& bucket);
   void start_next();
   void fill_tail(const at::Tensor& loss, bool failed);
@@ -61,6 +62,7 @@ class GradientBuckets {
   std::vector<size_t> bucket_of_;
   std::vector<int64_t> missing_;      ///< parameters of each bucket whose gradient is not complete
   std::vector<int64_t> fired_count_;  ///< of each parameter, this step
+  std::vector<bool> filled_;          ///< whether gradient() has this step's gradient of each parameter
   at::Tensor old_buffers_;
   size_t next_bucket_ = 0;
   bool armed_ = false;

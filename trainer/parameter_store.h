@@ -1,7 +1,7 @@
 #pragma once
 // Owns the three flat buffers of a run: master (what the optimisers update), compute (what the model sees;
-// each module parameter is a view of it) and gradient (each parameter's .grad is a view of it, in buckets, in
-// backward order). The layout is fixed by the constructor, before any optimiser state exists.
+// each module parameter is a view of it) and gradient (where GradientBuckets puts each parameter's, in
+// buckets, in backward order). The layout is fixed by the constructor, before any optimiser state exists.
 
 #include <ATen/core/Tensor.h>
 

@@ -25,21 +25,31 @@ namespace {
 
 using namespace diffq;
 
-constexpr int64_t kBatch = 16;
+/// What is trained: --model resnet18 | deit_tiny, --batch N.
+struct Load {
+  ModelName model = ModelName::resnet18;
+  int64_t batch = 16;
+
+  ImageShape shape() const {
+    return model == ModelName::resnet18 ? ImageShape{3, 32, 32, 10} : ImageShape{3, 224, 224, 1000};
+  }
+};
 
 // One network in training, as train_run builds it.
 class Subject {
  public:
-  Subject(const std::string& method, Communicator& communicator)
-      : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq)) {
-    task_ = make_task(spec_.model, {3, 32, 32, 10}, spec_.seed);
+  Subject(const std::string& method, const Load& load, Communicator& communicator)
+      : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq, load)) {
+    const ImageShape shape = load.shape();
+    task_ = make_task(spec_.model, shape, spec_.seed);
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
                                         : make_quantizer(spec_.method, spec_.quant);
     store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
     step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator);
-    batch_ = {at::randn({kBatch, 3, 32, 32}), at::randint(10, {kBatch}, at::kLong)};
+    batch_ = {at::randn({load.batch, shape.channels, shape.height, shape.width}),
+              at::randint(shape.classes, {load.batch}, at::kLong)};
   }
 
   double step_ms() {
@@ -49,9 +59,9 @@ class Subject {
   }
 
  private:
-  static RunSpec spec_of(Method method) {
+  static RunSpec spec_of(Method method, const Load& load) {
     RunSpec spec;
-    spec.model.name = ModelName::resnet18;
+    spec.model.name = load.model;
     spec.method.method = method;
     spec.method.lambda = 5;
     spec.train.optimizer.weight_decay = 5e-4;
@@ -74,12 +84,17 @@ int main(int argc, char** argv) {
   const World world;
   int steps = 10, threads = 2;
   bool alone_too = false;
+  Load load;
   std::vector<std::string> methods;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--steps") == 0) {
       steps = std::atoi(argv[++i]);
     } else if (std::strcmp(argv[i], "--threads") == 0) {
       threads = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--batch") == 0) {
+      load.batch = std::atoll(argv[++i]);
+    } else if (std::strcmp(argv[i], "--model") == 0) {
+      load.model = std::strcmp(argv[++i], "deit_tiny") == 0 ? ModelName::deit_tiny : ModelName::resnet18;
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
       alone_too = true;
     } else {
@@ -94,8 +109,8 @@ int main(int argc, char** argv) {
 
   std::vector<std::pair<std::string, std::unique_ptr<Subject>>> subjects;
   for (const std::string& method : methods) {
-    subjects.emplace_back(method, std::make_unique<Subject>(method, group));
-    if (alone_too) subjects.emplace_back(method + "_alone", std::make_unique<Subject>(method, self));
+    subjects.emplace_back(method, std::make_unique<Subject>(method, load, group));
+    if (alone_too) subjects.emplace_back(method + "_alone", std::make_unique<Subject>(method, load, self));
   }
   nlohmann::json times;
   for (int step = -2; step < steps; ++step) {  // two to warm up
