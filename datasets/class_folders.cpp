@@ -30,7 +30,10 @@ std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
   std::vector<fs::directory_entry> entries;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (!at->path().filename().string().starts_with('.')) entries.push_back(*at);
+    const std::string name = at->path().filename().string();
+    if (name.find('\n') != std::string::npos)
+      fail(folder.string(), "holds a name with a line break; rename it");
+    if (!name.starts_with('.')) entries.push_back(*at);
   }
   if (error) fail(folder.string(), "can't be listed (" + error.message() + ")");
   std::ranges::sort(entries, {}, [](const auto& entry) { return entry.path().filename().string(); });
@@ -48,8 +51,6 @@ std::vector<std::string> class_names_of(const fs::path& part) {
            std::string("stands beside the class folders; it belongs in the folder of ") + "its class" +
                (part.filename() == "val" ? " (ImageNet's val is not sorted so when it is unpacked)" : ""));
     }
-    if (name.find('\n') != std::string::npos)
-      fail(entry.path().string(), "has a line break in its name; rename it");
     names.push_back(name);
   }
   if (names.empty()) fail(part.string(), std::string("holds no class folders; ") + kRemedy);
@@ -66,7 +67,7 @@ std::vector<Named> pictures_of(const fs::path& folder) {
   std::error_code error;
   for (const fs::directory_entry& entry : entries_of(folder)) {
     const std::string path = entry.path().string(), name = entry.path().filename().string();
-    if (!is_picture_name(name) || name.find('\n') != std::string::npos)
+    if (!is_picture_name(name))
       fail(path, "is not a .jpg or .jpeg file; remove it, or hide it with a dot before its name");
     if (!entry.is_regular_file(error))
       fail(path, "is not a file; a class folder holds .jpg or .jpeg files alone");

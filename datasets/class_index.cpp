@@ -135,8 +135,9 @@ std::vector<fs::path> places_of(const std::string& root) {
 
 std::optional<Index> find_index(const std::string& root) {
   for (const fs::path& place : places_of(root)) {
+    std::error_code error;
+    if (!fs::is_regular_file(place, error)) continue;
     std::ifstream file(place, std::ios::binary);
-    if (!file) continue;
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     std::optional<Index> index = parse(text, root);
     if (index && is_true(*index)) return index;
