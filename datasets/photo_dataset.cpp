@@ -118,7 +118,7 @@ Batch PhotoDataset::batch(std::span<const int64_t> samples, const std::optional<
               at::empty({count}, at::kLong)};
   float* out = batch.input.mutable_data_ptr<float>();
   int64_t* target = batch.target.mutable_data_ptr<int64_t>();
-  Scratch scratch;
+  static thread_local Scratch scratch;  // fresh pages for every batch would cost as much as resampling
   for (int64_t i = 0; i < count; ++i) {
     const int64_t sample = samples[i];
     if (sample < 0 || sample >= size()) {
