@@ -1,6 +1,6 @@
 """Training samples of 224 x 224 from JPEG files of 512 x 512, against Pillow and torchvision, alternating in one run.
 
-usage: compare_loaders.py [--rounds 7] [--samples 512]
+usage: compare_loaders.py [--rounds 7] [--samples 1024]  (at most 1280)
 Needs `cmake --build build --target loader_bench` and the peers (docs/performance.md says how to install them).
 """
 import argparse
@@ -22,7 +22,7 @@ from PIL import Image
 wheel, out = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
 for name in sorted(n for n in wheel.namelist() if n.startswith("foolbox/data/imagenet_")):
     photo = Image.open(io.BytesIO(wheel.read(name))).convert("RGB").resize((512, 512))
-    for part, count in ("train", 32), ("val", 1):
+    for part, count in ("train", 64), ("val", 1):
         folder = out / part / pathlib.Path(name).stem
         folder.mkdir(parents=True)
         for i in range(count):
@@ -49,7 +49,7 @@ def show(title, values, unit=""):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=7)
-parser.add_argument("--samples", type=int, default=512)
+parser.add_argument("--samples", type=int, default=1024)
 args = parser.parse_args()
 samples = str(args.samples)
 

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "datasets/class_folders.h"
 #include "datasets/codecs/jpeg.h"
@@ -24,11 +25,20 @@ double wall_seconds() {
 
 double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }  // of all threads
 
+// The first so many samples of an epoch. A larger number than there are would count batches that are empty.
+std::vector<std::vector<int64_t>> first_batches(const Dataset& data, int64_t epoch, int64_t batch_size,
+                                                int64_t samples) {
+  auto batches = training_batches(data.size(), batch_size, 1, 1, epoch, 0, 1);
+  if (samples % batch_size != 0 || samples / batch_size > static_cast<int64_t>(batches.size()))
+    throw std::invalid_argument("loader_bench: samples must be whole batches, at most those of an epoch");
+  batches.resize(samples / batch_size);
+  return batches;
+}
+
 // Batches of training samples through the loader: images a second, and the processor's time for each.
 nlohmann::json load(const Dataset& data, int64_t epoch, int workers, int64_t batch_size, int64_t samples) {
-  auto batches = training_batches(data.size(), batch_size, 1, 1, epoch, 0, 1);
-  batches.resize(samples / batch_size);
-  const double count = static_cast<double>(samples / batch_size * batch_size);
+  const auto batches = first_batches(data, epoch, batch_size, samples);
+  const auto count = static_cast<double>(samples);
   const double wall = wall_seconds(), cpu = cpu_seconds();
   Loader loader(data, batches, AugmentKey{1, epoch}, workers);
   while (loader.next()) {
@@ -56,8 +66,7 @@ void decode(const ClassFolders& folders, const PhotoSpec& photos, const AugmentK
 // Batch by batch in turn, so that what disturbs one disturbs the other.
 nlohmann::json divide_time(const Dataset& data, const ClassFolders& folders, const PhotoSpec& photos,
                            int64_t batch_size, int64_t samples) {
-  auto batches = training_batches(data.size(), batch_size, 1, 1, 2, 0, 1);
-  batches.resize(samples / batch_size);
+  const auto batches = first_batches(data, 2, batch_size, samples);
   const AugmentKey key{1, 2};
   Bitmap pixels;
   double all = 0, decoding = 0;
@@ -69,7 +78,7 @@ nlohmann::json divide_time(const Dataset& data, const ClassFolders& folders, con
     all += middle - start;
     decoding += cpu_seconds() - middle;
   }
-  const double count = static_cast<double>(samples / batch_size * batch_size);
+  const auto count = static_cast<double>(samples);
   return {{"decode_ms", 1e3 * decoding / count}, {"rest_ms", 1e3 * (all - decoding) / count}};
 }
 
