@@ -10,13 +10,14 @@
 namespace diffq {
 
 /// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
-/// cifar10, cifar100: the folders of binary files as distributed.
-enum class DataName { mnist, idx, cifar10, cifar100 };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 4> kDataNames{
+/// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class.
+enum class DataName { mnist, idx, cifar10, cifar100, imagenet };
+inline constexpr std::array<std::pair<std::string_view, DataName>, 5> kDataNames{
     {{"mnist", DataName::mnist},
      {"idx", DataName::idx},
      {"cifar10", DataName::cifar10},
-     {"cifar100", DataName::cifar100}}};
+     {"cifar100", DataName::cifar100},
+     {"imagenet", DataName::imagenet}}};
 
 /// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
 /// a random place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
@@ -26,13 +27,27 @@ struct AugmentSpec {
   bool flip = false;
 };
 
+/// The same for photos of all sizes (imagenet), which become crop x crop pixels. Training: a part of random
+/// area and shape, or else as in evaluation: the shorter side becomes `resize` pixels, then the centre is
+/// cut.
+struct PhotoSpec {
+  bool random_resized_crop = true;
+  bool flip = true;
+  int64_t resize = 256;
+  int64_t crop = 224;
+};
+
 struct DataSpec {
   DataName name = DataName::mnist;
   std::string root;           ///< folder; not part of a run's identity
   int64_t train_samples = 0;  ///< use only the first so many training samples; 0: all that are not held out
-  int64_t valid_samples = 10000;  ///< the last so many training samples are held out for metric_valid
+  int64_t valid_samples = 10000;  ///< the last so many training samples are held out for metric_valid;
+                                  ///< imagenet: so many of all classes alike
   int64_t test_samples = 0;       ///< use only the first so many test samples; 0: all
-  AugmentSpec augment;
+  AugmentSpec augment;            ///< of pictures of one size
+  PhotoSpec photos;               ///< of imagenet
+  int64_t max_corrupt =
+      100;          ///< imagenet: more files that can't be decoded stop a run; not part of its identity
   int workers = 1;  ///< loader threads a rank; not part of a run's identity
 };
 

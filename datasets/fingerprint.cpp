@@ -46,7 +46,9 @@ std::string fingerprint_files(std::span<const std::string> paths) {
     text += std::filesystem::path(path).filename().string() + '\n' + std::to_string(size) + '\n' +
             hex16(content_sum(path, size)) + '\n';
   }
-  return hex16(XXH3_64bits(text.data(), text.size()));
+  return fingerprint_text(text);
 }
+
+std::string fingerprint_text(const std::string& text) { return hex16(XXH3_64bits(text.data(), text.size())); }
 
 }  // namespace diffq

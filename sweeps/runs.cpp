@@ -43,6 +43,7 @@ nlohmann::json canonical(const RunSpec& spec, int ranks_per_run) {
   nlohmann::json data = write_spec(spec.data);
   data.erase("root");
   data.erase("workers");
+  data.erase("max_corrupt");
   nlohmann::json method = write_spec(spec.method);
   if (starts_from_file(spec)) method["start"] = "file";  // what counts is what is in it
   nlohmann::json config{{"data", data},

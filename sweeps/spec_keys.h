@@ -108,13 +108,26 @@ void list_keys(Keys& keys, AugmentSpec& spec) {
 }
 
 template <class Keys>
+void list_keys(Keys& keys, PhotoSpec& spec) {
+  keys.flag("random_resized_crop", spec.random_resized_crop);
+  keys.flag("flip", spec.flip);
+  keys.whole("resize", spec.resize, Range::between(1, 16384));
+  keys.whole("crop", spec.crop, Range::between(1, 16384));
+}
+
+template <class Keys>
 void list_keys(Keys& keys, DataSpec& spec) {
-  keys.word("name", spec.name, kDataNames, Need::required);
+  keys.kind("name", spec, &DataSpec::name, kDataNames, Need::required);
   keys.text("root", spec.root, Need::required);
   keys.whole("train_samples", spec.train_samples, Range::at_least(0));
   keys.whole("valid_samples", spec.valid_samples, Range::at_least(1));
   keys.whole("test_samples", spec.test_samples, Range::at_least(0));
-  keys.object("augment", spec.augment);
+  if (spec.name == DataName::imagenet) {
+    keys.object("augment", spec.photos);
+    keys.whole("max_corrupt", spec.max_corrupt, Range::at_least(0));
+  } else {
+    keys.object("augment", spec.augment);
+  }
   keys.whole("workers", spec.workers, Range::between(1, 1024));
 }
 

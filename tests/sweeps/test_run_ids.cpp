@@ -112,6 +112,23 @@ TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
   }
 }
 
+TEST(RunId, PhotosHaveKeysOfTheirOwn) {
+  const auto photos = [](const std::string& more) {
+    return read_text(kFp32, {"benchmarks.0.data={\"name\": \"imagenet\", \"root\": \"d\"" + more + "}"})
+        .runs.back();
+  };
+  EXPECT_EQ(
+      photos("").config["data"].dump(),
+      R"({"augment":{"crop":224,"flip":true,"random_resized_crop":true,"resize":256},"name":"imagenet",)"
+      R"("test_samples":0,"train_samples":0,"valid_samples":10000})");
+  const std::string id = photos("").run_id;
+  EXPECT_EQ(photos(R"(, "max_corrupt": 5)").run_id, id);
+  EXPECT_EQ(photos(R"(, "augment": {"resize": 256, "crop": 224})").run_id, id);
+  for (const char* change :
+       {R"("crop": 192)", R"("resize": 232)", R"("flip": false)", R"("random_resized_crop": false)"})
+    EXPECT_NE(photos(std::string(R"(, "augment": {)") + change + "}").run_id, id) << change;
+}
+
 // A run that starts from another is another run when that one is.
 TEST(RunId, ChangesWithWhatItStartsFrom) {
   EXPECT_NE(last_id(kPtq), last_id(kPtq, {"benchmarks.0.train.epochs=3"}));
