@@ -114,11 +114,11 @@ PhotoDataset::PhotoDataset(std::shared_ptr<const ClassFolders> folders, const Pi
 
 Batch PhotoDataset::batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const {
   const auto count = static_cast<int64_t>(samples.size());
-  Batch batch{at::empty({count, kChannels, photos_.crop, photos_.crop}, at::kFloat),
+  Batch batch{buffers_->tensor({count, kChannels, photos_.crop, photos_.crop}),
               at::empty({count}, at::kLong)};
   float* out = batch.input.mutable_data_ptr<float>();
   int64_t* target = batch.target.mutable_data_ptr<int64_t>();
-  static thread_local Scratch scratch;  // fresh pages for every batch would cost as much as resampling
+  static thread_local Scratch scratch;  // fresh memory is mapped page by page
   for (int64_t i = 0; i < count; ++i) {
     const int64_t sample = samples[i];
     if (sample < 0 || sample >= size()) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "datasets/bitmap.h"
+#include "datasets/buffer_pool.h"
 #include "datasets/class_folders.h"
 #include "datasets/dataset.h"
 
@@ -51,6 +52,7 @@ class PhotoDataset : public Dataset {
   std::vector<int64_t> order_;
   PhotoSpec photos_;
   std::shared_ptr<CorruptFiles> corrupt_;
+  std::shared_ptr<BufferPool> buffers_ = std::make_shared<BufferPool>();
 };
 
 }  // namespace diffq

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <thread>
 
 #include "datasets/class_folders.h"
 #include "datasets/codecs/jpeg.h"
@@ -82,6 +83,23 @@ nlohmann::json divide_time(const Dataset& data, const ClassFolders& folders, con
   return {{"decode_ms", 1e3 * decoding / count}, {"rest_ms", 1e3 * (all - decoding) / count}};
 }
 
+// How much more arithmetic without any memory `threads` do than one: what a busy machine has to give just
+// now.
+double possible_speedup(int threads) {
+  const auto spin = [] {
+    volatile double sum = 0;
+    for (int i = 0; i < 100'000'000; ++i) sum = sum + 1;
+  };
+  const double start = wall_seconds();
+  spin();
+  const double middle = wall_seconds();
+  {
+    std::vector<std::jthread> all;
+    for (int i = 0; i < threads; ++i) all.emplace_back(spin);
+  }
+  return threads * (middle - start) / (wall_seconds() - middle);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -96,6 +114,7 @@ int main(int argc, char** argv) {
   const ClassFolders folders = list_class_folders(spec.root);
   load(*splits.train, 0, workers, batch_size, samples);  // warms up
   nlohmann::json result = load(*splits.train, 1, workers, batch_size, samples);
+  if (workers > 1) result["possible_speedup"] = possible_speedup(workers);
   if (workers == 1) result.update(divide_time(*splits.train, folders, spec.photos, batch_size, samples));
   std::printf("%s\n", result.dump().c_str());
 }

@@ -148,6 +148,19 @@ TEST_F(ImageNet, SameBatchesForAnyWorkersRanksAndCompany) {
   EXPECT_TRUE(warnings_.empty());
 }
 
+// Memory is used again, but never while a batch is held.
+TEST_F(ImageNet, BatchesKeepTheirPixels) {
+  write_jpeg_folders(root_);
+  Batch held, copy;
+  {
+    const DataSplits splits = open_data(spec_);
+    held = all_of(*splits.test);
+    copy = {held.input.clone(), held.target.clone()};
+    for (int64_t i = 0; i < 5; ++i) all_of(*splits.test, AugmentKey{1, i});
+  }
+  EXPECT_TRUE(at::equal(held.input, copy.input));
+}
+
 TEST_F(ImageNet, MirroringIsMirroring) {
   write_jpeg_folders(root_);
   spec_.photos.random_resized_crop = false;
