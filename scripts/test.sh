@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh --test --data
+scripts/fetch_data.sh imagenet_tiles
 cmake --preset release >/dev/null
 cmake --build build --target diffq tests
 exec ctest --test-dir build --output-on-failure "$@"
