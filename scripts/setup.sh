@@ -60,6 +60,8 @@ wheels() {
     # what Python's torch wants besides
     echo typing-extensions==4.16.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1 jinja2==3.1.6 markupsafe==3.0.4 \
       filelock==4.2.12 fsspec==2026.9.0
+    # the published definitions of DeiT and EfficientNet
+    echo timm==1.0.31 torchvision==0.26.0 pyyaml==6.0.4
   fi
 }
 
