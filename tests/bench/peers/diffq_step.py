@@ -1,6 +1,7 @@
 """Step times of ResNet-18 with and without the published diffq package, one step of each in turn. Prints JSON.
 
 usage: diffq_step.py METHOD… --steps N --threads T     METHOD: fp32, diffq
+         [--model resnet18|deit_tiny] [--batch N]      deit_tiny: timm's
 """
 import argparse
 import json
@@ -16,20 +17,32 @@ parser = argparse.ArgumentParser()
 parser.add_argument("methods", nargs="+")
 parser.add_argument("--steps", type=int, default=10)
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--model", choices=["resnet18", "deit_tiny"], default="resnet18")
+parser.add_argument("--batch", type=int, default=16)
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
 torch.manual_seed(1)
 
 
+def make_model():
+    if args.model == "resnet18":
+        return ResNet18()
+    import timm
+    return timm.create_model("deit_tiny_patch16_224")
+
+
+SIDE, CLASSES = (32, 10) if args.model == "resnet18" else (224, 1000)
+
+
 class Subject:
     def __init__(self, method):
-        self.model = ResNet18().train()
+        self.model = make_model().train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
         self.quantizer = None
         if method == "diffq":
             self.quantizer = DiffQuantizer(self.model, group_size=8)
             self.quantizer.setup_optimizer(self.optimizer)
-        self.x, self.y = torch.randn(16, 3, 32, 32), torch.randint(10, (16,))
+        self.x, self.y = torch.randn(args.batch, 3, SIDE, SIDE), torch.randint(CLASSES, (args.batch,))
 
     def step_ms(self):
         start = time.perf_counter()
