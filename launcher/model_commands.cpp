@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 
 #include "datasets/dataset.h"
@@ -92,12 +93,6 @@ std::vector<TensorToWrite> plain_tensors(const PackedModel& model, bool half, at
   return tensors;
 }
 
-/// Bits over the groups of a packed tensor.
-TensorBits bits_of(const PackedModel& model, const ModelTensor& tensor) {
-  const std::vector<uint8_t> bits = model.bits(tensor);
-  return {tensor.name, tensor.numel, tensor.layout.group_size, {bits.begin(), bits.end()}};
-}
-
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t extent : shape) text += (text.empty() ? "" : " x ") + std::to_string(extent);
@@ -124,8 +119,7 @@ int export_command(const ExportOptions& options) {
     at::Tensor buffer;
     const auto tensors = plain_tensors(model, format == ExportFormat::fp16, buffer);
     const Metadata metadata{{"format", "pt"}, {"exported_from", source.string()}};
-    replace_file(options.out,
-                 [&](const fs::path& temporary) { write_safetensors(temporary, metadata, tensors); });
+    replace_file(target, [&](const fs::path& temporary) { write_safetensors(temporary, metadata, tensors); });
     std::printf("%s %.4f MB\n", options.format.c_str(), mb(static_cast<int64_t>(fs::file_size(target))));
   }
   std::printf("model  %s\n", options.out.c_str());
@@ -161,13 +155,14 @@ int inspect_command(const std::string& file) {
   }
   const auto config = nlohmann::json::parse(model.config());
   const auto part = [&](const char* key) { return config.value(key, nlohmann::json()).dump(); };
-  std::printf("\nrun    %s, seed %s\nmethod %s\nmodel  %s\ndata   %s\n", config.value("run_id", "").c_str(),
+  std::printf("\nrun    %s, seed %s\nmethod %s\nmodel  %s\ndata   %s\n", part("run_id").c_str(),
               part("seed").c_str(), part("method").c_str(), part("model").c_str(), part("data").c_str());
+  char mean[32] = "nothing";
+  if (!all.empty()) std::snprintf(mean, sizeof mean, "mean %.3f bits", mean_bits(all));
   std::printf(
-      "size   %.4f MB: quantised %lld bytes, mean %.3f bits; kept tensors and buffers %lld bytes; header "
-      "%lld bytes\n",
-      mb(model.file_bytes()), static_cast<long long>(packed_bytes), mean_bits(all),
-      static_cast<long long>(kept_bytes), static_cast<long long>(model.header_bytes()));
+      "size   %.4f MB: quantised %lld bytes, %s; kept tensors and buffers %lld bytes; header %lld bytes\n",
+      mb(model.file_bytes()), static_cast<long long>(packed_bytes), mean, static_cast<long long>(kept_bytes),
+      static_cast<long long>(model.header_bytes()));
   const int64_t bits = repacked(model, Coding::bits).file_bytes(),
                 coded = repacked(model, Coding::zstd).file_bytes();
   std::printf("       %.4f MB bit-packed, %.4f MB with its levels entropy coded; this file is %s\n", mb(bits),
@@ -180,13 +175,11 @@ int eval_command(const std::string& file, const std::string& data, const std::st
   if (!model.is_packed())
     throw std::invalid_argument(file + ": is not a packed model of diffq, so that its network is not known");
   RunSpec spec = read_model_config(model.config(), file);
-  if (!data.empty()) {
-    DataSpec other;
-    other.name = kDataNames[index_of(data, kDataNames, "--data")].second;
-    other.root = spec.data.root;
-    other.augment.crop = spec.data.augment.crop;
-    if (other.name == spec.data.name) other = spec.data;
-    spec.data = other;
+  if (const auto word = data.empty() ? std::nullopt : std::optional(index_of(data, kDataNames, "--data"));
+      word && kDataNames[*word].second != spec.data.name) {
+    spec.data.name = kDataNames[*word].second;
+    spec.data.valid_samples = 1;  // nothing is trained on them: as few as there may be are held out
+    spec.data.train_samples = spec.data.test_samples = 0;
   }
   if (!root.empty()) spec.data.root = root;
   at::set_num_threads(compute_threads(1));

@@ -11,9 +11,10 @@
 #include <stdexcept>
 
 #include "launcher/journal.h"
-#include "quant/packed_model.h"
 #include "results/tables.h"
 #include "sweeps/sweep.h"
+#include "trainer/model_file.h"
+#include "trainer/run_measures.h"
 
 namespace diffq {
 namespace {
@@ -22,7 +23,8 @@ namespace fs = std::filesystem;
 
 struct Model {
   int64_t file_bytes = 0;
-  std::map<std::string, std::vector<int64_t>> bits;  ///< of each packed tensor, weights at each width
+  std::vector<TensorBits> bits;  ///< of the packed tensors
+  std::string run_id;            ///< empty where the file does not say
 };
 
 /// Reads all of a model, its levels too.
@@ -30,20 +32,16 @@ Model read_model(const fs::path& path) {
   const PackedModel file = PackedModel::read(path);
   Model model;
   model.file_bytes = file.file_bytes();
+  const auto config = nlohmann::json::parse(file.config(), nullptr, /*allow_exceptions=*/false);
+  if (config.is_object() && config.contains("run_id") && config["run_id"].is_string())
+    model.run_id = config["run_id"].get<std::string>();
   std::vector<float> values;
   for (const ModelTensor& tensor : file.tensors()) {
     if (!PackedModel::has_values(tensor)) continue;
     try {
       values.resize(static_cast<size_t>(tensor.numel));
       file.unpack(tensor, values.data());
-      if (!tensor.packed) continue;
-      const std::vector<uint8_t> bits = file.bits(tensor);
-      std::vector<int64_t>& widths = model.bits[tensor.name];
-      widths.assign(16, 0);
-      for (size_t k = 0; k < bits.size(); ++k) {
-        const int64_t size = tensor.layout.group_size, begin = static_cast<int64_t>(k) * size;
-        widths[bits[k]] += std::min(size, tensor.numel - begin);
-      }
+      if (tensor.packed) model.bits.push_back(bits_of(file, tensor));
     } catch (const DamagedFile& error) {
       throw DamagedFile(path.string() + ": " + error.what());
     }
@@ -59,12 +57,15 @@ bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)
 
 void check_model(const fs::path& path, const ResultFile& result) {
   const Model model = read_model(path);
+  if (model.run_id != result.runs[0].run_id)
+    disagree(path, "is the model of run \"" + model.run_id + "\", not of " + result.runs[0].run_id);
   const double mb = static_cast<double>(model.file_bytes) / (1 << 20);
   if (!same(mb, result.runs[0].packed_file_mb)) disagree(path, "is not of the size that result.h5 has");
-  if (model.bits.size() != result.layers.size()) disagree(path, "has other quantised tensors than result.h5");
+  const std::vector<LayerRow> rows = layer_rows("", model.bits);
+  if (rows.size() != result.layers.size()) disagree(path, "has other quantised tensors than result.h5");
   for (const LayerRow& row : result.layers) {
-    const auto found = model.bits.find(row.layer);
-    if (found == model.bits.end() || !std::equal(found->second.begin(), found->second.end(), row.bits))
+    const auto found = std::ranges::find(rows, row.layer, &LayerRow::layer);
+    if (found == rows.end() || !std::ranges::equal(found->bits, row.bits))
       disagree(path, row.layer + " has other bits than in result.h5");
   }
 }

@@ -110,7 +110,8 @@ void PackedModel::read_metadata() {
   grid_ = word_of<LevelGrid>(metadata, "grid", {{"range", LevelGrid::range}, {"scale", LevelGrid::scale}});
   coding_ = word_of<Coding>(metadata, "coding", {{"bits", Coding::bits}, {"zstd", Coding::zstd}});
   config_ = text_of(metadata, "config");
-  parse_metadata("config", config_);
+  if (!parse_metadata("config", config_).is_object())
+    throw DamagedFile("has metadata \"config\" that is no JSON object");
   const nlohmann::json quantized = parse_metadata("quantized", text_of(metadata, "quantized"));
   const nlohmann::json aliases = parse_metadata("aliases", text_of(metadata, "aliases"));
   if (!quantized.is_object() || !aliases.is_object())

@@ -136,6 +136,11 @@ std::string differences(const PackedModel& file, const torch::nn::Module& module
   return differences(file, targets_of(module));
 }
 
+TensorBits bits_of(const PackedModel& file, const ModelTensor& tensor) {
+  const std::vector<uint8_t> bits = file.bits(tensor);
+  return {tensor.name, tensor.numel, tensor.layout.group_size, {bits.begin(), bits.end()}};
+}
+
 void load_module(const PackedModel& file, torch::nn::Module& module) { load(file, targets_of(module)); }
 
 void load_masters(const PackedModel& file, const torch::nn::Module& module, const ParameterStore& store) {

@@ -22,6 +22,9 @@ void write_model(const std::filesystem::path& path, const PackedModelWriter& mod
 /// 1, 5, 5], the model's is [16, 3, 3, 3]; …". Empty when all fit.
 std::string differences(const PackedModel& file, const torch::nn::Module& module);
 
+/// Bits over the groups of a packed tensor. Throws DamagedFile.
+TensorBits bits_of(const PackedModel& file, const ModelTensor& tensor);
+
 /// Sets parameters and buffers of a module that no ParameterStore has taken. Throws DamagedFile, and
 /// std::invalid_argument when the file is of another model.
 void load_module(const PackedModel& file, torch::nn::Module& module);

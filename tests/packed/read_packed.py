@@ -179,6 +179,23 @@ def test_data_elsewhere(folder):
     (folder / "data").rename(folder / "moved")
     check_metric(diffq("eval", alone, "--data", "idx", "--root", folder / "moved"), rows[-1])
     expect_refusal("data", "eval", alone)
+    # Another data set: its own files, and none of the numbers of samples of the first.
+    expect_refusal("MNIST has", "eval", alone, "--data", "mnist", "--root", folder / "moved")
+    expect_refusal("mnits", "eval", alone, "--data", "mnits")
+
+
+def test_swapped_models(folder):
+    """Whole files of equal size, but each in the other run's folder."""
+    out, rows = train(folder, [{"method": "qat", "bits": 4, "train": {"optimizer": {"lr": [0.05, 0.04]}}}])
+    first, second = (model_file(out, row) for row in rows)
+    expect_code(0, 0, "verify", out)
+    contents = first.read_bytes(), second.read_bytes()
+    assert len(contents[0]) == len(contents[1]) and contents[0] != contents[1]
+    first.write_bytes(contents[1])
+    second.write_bytes(contents[0])
+    outcome = expect_code(2, 0, "verify", out)
+    for path, row in ((first, rows[1]), (second, rows[0])):
+        assert f'{path}: is the model of run "{row["run_id"]}"' in outcome.out, outcome
 
 
 def expect_refusal(word, *arguments):
@@ -226,4 +243,4 @@ def test_wrong_use(folder):
     assert not made.exists()
 
 
-run_tests([test_all_methods, test_float16, test_data_elsewhere, test_wrong_use])
+run_tests([test_all_methods, test_float16, test_data_elsewhere, test_swapped_models, test_wrong_use])

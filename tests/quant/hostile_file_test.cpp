@@ -192,6 +192,7 @@ TEST(HostilePackedFile, Metadata) {
   }
   expect_error(Packed().with("quantized", "[]").file(), "no JSON object");
   expect_error(Packed().with("aliases", "7").file(), "no JSON object");
+  expect_error(Packed().with("config", "[]").file(), "no JSON object");
   expect_error(Packed().with("quantized", R"({"v":{}})").file(), "v: is missing");
   expect_error(Packed().with("quantized", R"({"w":7})").file(), "shape or group_size");
   expect_error(Packed().add(levels).with("aliases", R"({"v":"u"})").file(), "alias v of nothing");
