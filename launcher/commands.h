@@ -13,11 +13,4 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
 /// Prints how far the sweep in `folder` is.
 int status_command(const std::string& folder);
 
-struct ReportOptions {
-  std::vector<std::string> folders;
-  std::string markdown, csv;  ///< where to write; default: report.md and results.csv in the first folder
-};
-/// Prints the comparison table and writes the report, from results.h5 of all folders together.
-int report_command(const ReportOptions& options);
-
 }  // namespace diffq

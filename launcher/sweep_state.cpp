@@ -169,6 +169,7 @@ ResultFile SweepState::results() const {
   file.program_version = program_version();
   file.git_commit = git_commit();
   file.environment = environment_;
+  file.sweeps = {{sweep_.name, program_version(), git_commit(), sweep_.resolved.dump(2)}};
   const std::lock_guard lock(mutex_);
   for (const RunRecord& record : records_) {
     file.runs.push_back(record.run);
