@@ -19,6 +19,13 @@ namespace fs = std::filesystem;
 
 constexpr int kLookSeconds = 2, kReloadSeconds = 10;
 
+ResultFile read(const fs::path& path) try {
+  return read_results(path);
+} catch (const std::runtime_error& error) {
+  throw std::invalid_argument(std::string(error.what()) +
+                              "; `diffq run` on the same folder writes it anew from the runs' own files");
+}
+
 /// The first file's names, all files' rows; a run that several files report once.
 ResultFile read_together(const std::vector<std::string>& folders) {
   ResultFile all;
@@ -29,7 +36,7 @@ ResultFile read_together(const std::vector<std::string>& folders) {
       throw std::invalid_argument(folder +
                                   ": holds no results.h5; give the --out folder of a sweep that has run");
     }
-    ResultFile file = read_results(path);
+    ResultFile file = read(path);
     if (all.sweep.empty()) {
       all.sweep = file.sweep;
       all.program_version = file.program_version;

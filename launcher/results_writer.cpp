@@ -34,13 +34,13 @@ void ResultsWriter::rebuild_every_minute() {
   size_t written = 0;
   std::unique_lock lock(mutex_);
   while (!stopped_.wait_for(lock, std::chrono::minutes(1), [&] { return stopping_; })) {
-    const size_t ended = state_.count(RunState::done) + state_.count(RunState::failed);
-    if (ended == written) continue;
+    const size_t changes = state_.changes();
+    if (changes == written) continue;
     lock.unlock();
     try {
       const ResultFile results = state_.results();
       write_result_files(folder_, Report(results));
-      written = ended;
+      written = changes;
     } catch (const std::exception& error) {
       // Only a view of what the runs' own files hold: it is tried again, and the last attempt is not
       // forgiven.

@@ -124,12 +124,14 @@ bool SweepState::exhausted() const {
 void SweepState::epoch(size_t run, const EpochRow& row) {
   const std::lock_guard lock(mutex_);
   records_[run].epochs.push_back(row);
+  ++changes_;
 }
 
 void SweepState::done(size_t run, const RunRecord& record) {
   const std::lock_guard lock(mutex_);
   queue_.finish(run);
   records_[run] = record;
+  ++changes_;
   journal_.append({{"event", "run_done"},
                    {"run_id", record.run.run_id},
                    {"metric", record.run.metric},
@@ -146,6 +148,7 @@ void SweepState::record_failures(const std::vector<std::pair<size_t, std::string
   for (const auto& [each, why] : failures) {
     records_[each].run.status = "failed";
     records_[each].run.reason = why;
+    ++changes_;
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
   }
 }
@@ -161,6 +164,11 @@ void SweepState::sweep_ended() {
 size_t SweepState::count(RunState state) const {
   const std::lock_guard lock(mutex_);
   return queue_.count(state);
+}
+
+size_t SweepState::changes() const {
+  const std::lock_guard lock(mutex_);
+  return changes_;
 }
 
 ResultFile SweepState::results() const {

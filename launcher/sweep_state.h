@@ -47,6 +47,8 @@ class SweepState {
   size_t count(RunState state) const;
   size_t size() const { return sweep_.runs.size(); }
   const Run& run(size_t index) const { return sweep_.runs[index]; }
+  /// Grows with every epoch and every run that ends: whether results() has changed.
+  size_t changes() const;
   /// Of all runs as they stand, with each run's fp32 metric filled in.
   ResultFile results() const;
 
@@ -57,6 +59,7 @@ class SweepState {
   mutable std::mutex mutex_;
   RunQueue queue_;
   std::vector<RunRecord> records_;
+  size_t changes_ = 0;
   Journal journal_;
   std::vector<EnvironmentRow> environment_;
 };

@@ -91,7 +91,7 @@ std::string benchmark_section(size_t index, const Comparison& comparison, const 
              "DiffQ − baseline at equal size in " + metric + ", with 95 % intervals where there are seeds.");
   text += html_table(compression_table(comparison, analysis));
   text += html_table(hypervolume_table(comparison, analysis));
-  text += element("h3", "λ");
+  text += element("h3", "Choosing λ");
   text += element(
       "p", "Useful λ lie where the size still falls and the " + metric + " is still near fp32's (dashed).");
   text += "<div class=\"pair\">\n" + figure(index, "lambda_metric", metric + " against λ.") +

@@ -32,12 +32,14 @@ std::string seeds_cell(const ComparisonRow& row) {
 /// "mean ± deviation"; says of how many runs, if not of all that are done.
 std::string spread_cell(const ComparisonRow& row, const Spread& spread, int decimals, bool with_deviation) {
   std::string text = fixed(spread.mean, decimals);
-  if (with_deviation && spread.count > 1) text += " ± " + fixed(spread.deviation, decimals);
+  if (with_deviation && !std::isnan(spread.deviation)) text += " ± " + fixed(spread.deviation, decimals);
   if (spread.count > 0 && spread.count < row.done.size()) {
     text += " (" + std::to_string(spread.count) + " of " + std::to_string(row.done.size()) + ")";
   }
   return text;
 }
+
+bool varies(const Spread& spread) { return spread.deviation > 1e-9 * spread.mean; }
 
 /// "value [low, high]", without the interval where there is none.
 std::string estimate_cell(const Estimate& estimate, bool with_sign = false) {
@@ -93,8 +95,10 @@ struct Cost {
 
 std::string cost_cell(const std::vector<double>& values, int decimals) {
   const Spread spread = spread_of(values);
-  return fixed(spread.mean, decimals) +
-         (spread.count > 1 ? " ± " + fixed(spread.deviation, decimals) : std::string());
+  std::string text = fixed(spread.mean, decimals);
+  if (spread.count > 1) text += " ± " + fixed(spread.deviation, decimals);
+  return spread.count > 0 && spread.count < values.size() ? text + " (" + std::to_string(spread.count) + ")"
+                                                          : text;
 }
 
 std::string times_cell(const std::vector<double>& values, const std::vector<double>& fp32) {
@@ -109,13 +113,13 @@ Table settings_table(const Comparison& comparison) {
   table.lines.push_back(
       {"method", "λ | bits", "seeds", "size MB", "ratio", "mean bits", metric_of(comparison), "Δ fp32"});
   for (const ComparisonRow& row : comparison.rows) {
-    // Sizes of fixed bits are the same for every seed; a ± 0 there would claim that something was measured.
-    table.lines.push_back({row.method, label(row), seeds_cell(row),
-                           spread_cell(row, row.size_mb, decimals, row.size_mb.deviation > 0),
-                           spread_cell(row, row.ratio, 2, false),
-                           spread_cell(row, row.mean_bits, 2, row.mean_bits.deviation > 0),
-                           spread_cell(row, row.metric, 2, true),
-                           row.method == "fp32" ? "–" : fixed(row.difference.mean, 2, true)});
+    // Sizes of fixed bits are the same for every seed; a ± 0 there, or the rounding of their mean, would
+    // claim that something was measured.
+    table.lines.push_back(
+        {row.method, label(row), seeds_cell(row),
+         spread_cell(row, row.size_mb, decimals, varies(row.size_mb)), spread_cell(row, row.ratio, 2, false),
+         spread_cell(row, row.mean_bits, 2, varies(row.mean_bits)), spread_cell(row, row.metric, 2, true),
+         row.method == "fp32" ? "–" : fixed(row.difference.mean, 2, true)});
   }
   return table;
 }
@@ -149,8 +153,8 @@ Table equal_size_table(const Comparison& comparison, const Analysis& analysis) {
                   ") between two of its λ, on a straight line over log size, and never beyond its sizes. The "
                   "difference is DiffQ's minus the baseline's.",
               3,
-              {{"baseline", "bits", "DiffQ's setting", "size MB", "seeds of both", "baseline", "DiffQ",
-                "difference", "so"}}};
+              {{"baseline", "bits", "DiffQ's setting", "size MB", "seeds of both", "baseline's", "DiffQ's",
+                "difference", "verdict"}}};
   const int decimals = size_decimals(comparison);
   for (const EqualSize& equal : analysis.equal_sizes) {
     const ComparisonRow& row = comparison.rows[equal.row];
@@ -193,12 +197,13 @@ Table cost_table(const Comparison& comparison) {
       cost.memory_mb.push_back(run.peak_memory_mb);
     }
   }
-  Table table{
-      "Time and memory of a run",
-      "Mean ± standard deviation over the runs that are done; memory is the most that a rank's process held.",
-      1,
-      {{"method", "runs", "minutes", "of fp32's", "samples / s", "of fp32's", "peak memory MB",
-        "of fp32's"}}};
+  Table table{"Time and memory of a run",
+              "Mean ± standard deviation over the runs that are done; memory is the most that a rank's "
+              "process held. A number in "
+              "brackets: of so many runs.",
+              1,
+              {{"method", "runs", "minutes", "of fp32's", "samples / s", "of fp32's", "peak memory MB",
+                "of fp32's"}}};
   const Cost fp32 = costs["fp32"];
   for (const std::string& method : methods) {
     const Cost& cost = costs[method];

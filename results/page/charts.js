@@ -42,12 +42,15 @@ function zoom() {
 }
 
 function chosen() {
-  return {name: "chosen", bind: "legend", select: {type: "point", fields: ["method"]}};
+  return {name: "chosen", bind: "legend", select: {type: "point", fields: ["method"], toggle: "true"}};
 }
 
 function faded(opacity) {
   return {condition: {param: "chosen", value: opacity}, value: 0.04};
 }
+
+// Area of the marks of means; smaller where there are many.
+function meanSize(benchmark) { return benchmark.settings.length > 200 ? 30 : 120; }
 
 const LOG_SIZE = {type: "log", nice: false, padding: 12};
 const NUMBER = {format: ".4~g"};
@@ -56,12 +59,24 @@ function metricTitle(benchmark) {
   return benchmark.metric_name + (benchmark.higher_is_better ? "" : " (less is better)");
 }
 
+// Of a chart whose marks are placed by drawn().
+function drawnTitle(benchmark) {
+  return metricTitle(benchmark) + (benchmark.has_outliers ? "; far worse runs at the edge" : "");
+}
+
 // A metric where it is drawn: what is far worse than the rest, or not finite, lies at the edge, and the tooltip tells its value.
 function drawn(benchmark, metric) {
   const worst = benchmark.worst_drawn;
   if (metric === null) return worst;
   return benchmark.higher_is_better ? Math.max(metric, worst) : Math.min(metric, worst);
 }
+
+// A layer without data would make Vega complain.
+function layered(height, layers) {
+  return {height, layer: layers.filter(layer => layer.data.values.length > 0)};
+}
+
+function rowsHeight(rows) { return 22 * new Set(rows.map(row => row.name)).size; }
 
 function runTooltip(benchmark) {
   return [
@@ -109,33 +124,30 @@ function bands(benchmark) {
 function sizeChart(benchmark, theme) {
   const colour = methodColour(benchmark, theme, true);
   const x = {field: "size_mb", type: "quantitative", scale: LOG_SIZE, title: "size in MB, log scale"};
-  const y = {field: "y", type: "quantitative", scale: {zero: false, nice: false, padding: 10}, title: metricTitle(benchmark)};
+  const y = {field: "y", type: "quantitative", scale: {zero: false, nice: false, padding: 10}, title: drawnTitle(benchmark)};
   const means = benchmark.settings.filter(setting => setting.size_mb > 0).map(
       setting => ({...setting, y: drawn(benchmark, setting.metric)}));
-  return {
-    height: 420,
-    layer: [
-      {
-        data: {values: bands(benchmark)}, mark: {type: "area", interpolate: "step-after"},
-        encoding: {x, y: {field: "low", type: "quantitative"}, y2: {field: "high"}, color: colour, opacity: faded(0.16)},
-      },
-      {
-        data: {values: stairs(benchmark)}, mark: {type: "line", interpolate: "step-after", strokeWidth: 1.5},
-        encoding: {x, y, color: colour, opacity: faded(0.9)},
-      },
-      fp32Rule(benchmark),
-      {
-        name: "runs", data: {name: "runs", values: done(benchmark).map(run => ({...run, y: drawn(benchmark, run.metric)}))},
-        params: [chosen(), ...zoom()],
-        mark: {type: "point", filled: true, size: 28},
-        encoding: {x, y, color: colour, shape: methodShape(benchmark), opacity: faded(0.6), tooltip: runTooltip(benchmark)},
-      },
-      {
-        data: {values: means}, mark: {type: "point", size: 130, strokeWidth: 2},
-        encoding: {x, y, color: colour, shape: methodShape(benchmark), opacity: faded(1), tooltip: meanTooltip(benchmark)},
-      },
-    ],
-  };
+  return layered(420, [
+    {
+      data: {values: bands(benchmark)}, mark: {type: "area", interpolate: "step-after"},
+      encoding: {x, y: {field: "low", type: "quantitative"}, y2: {field: "high"}, color: colour, opacity: faded(0.12)},
+    },
+    {
+      data: {values: stairs(benchmark)}, mark: {type: "line", interpolate: "step-after", strokeWidth: 1.5},
+      encoding: {x, y, color: colour, opacity: faded(0.9)},
+    },
+    fp32Rule(benchmark),
+    {
+      name: "runs", data: {name: "runs", values: done(benchmark).map(run => ({...run, y: drawn(benchmark, run.metric)}))},
+      params: [chosen(), ...zoom()],
+      mark: {type: "point", filled: true, size: 28},
+      encoding: {x, y, color: colour, shape: methodShape(benchmark), opacity: faded(0.6), tooltip: runTooltip(benchmark)},
+    },
+    {
+      data: {values: means}, mark: {type: "point", size: meanSize(benchmark), strokeWidth: 2},
+      encoding: {x, y, color: colour, shape: methodShape(benchmark), opacity: faded(1), tooltip: meanTooltip(benchmark)},
+    },
+  ]);
 }
 
 // --- λ ---------------------------------------------------------------------------------------------------------------------
@@ -153,24 +165,21 @@ function lambdaChart(benchmark, theme, field, title, scale, rule) {
              title: "λ, log scale" + (hasZero ? " (leftmost: λ = 0)" : "")};
   const y = {field: "y", type: "quantitative", scale, title};
   const colour = methodColour(benchmark, theme, false);
-  return {
-    height: 260,
-    layer: [
-      ...(rule ? [fp32Rule(benchmark)] : []),
-      {
-        data: {values: means}, mark: {type: "line", strokeWidth: 1.5},
-        encoding: {x, y, color: colour, detail: {field: "setting"}},
-      },
-      {
-        data: {values: runs}, mark: {type: "point", filled: true, size: 28, opacity: 0.6}, params: zoom(),
-        encoding: {x, y, color: colour, tooltip: [{field: "lambda", title: "λ"}, ...runTooltip(benchmark)]},
-      },
-      {
-        data: {values: means}, mark: {type: "point", size: 110, strokeWidth: 2},
-        encoding: {x, y, color: colour, tooltip: meanTooltip(benchmark)},
-      },
-    ],
-  };
+  return layered(260, [
+    ...(rule ? [fp32Rule(benchmark)] : []),
+    {
+      data: {values: means}, mark: {type: "line", strokeWidth: 1.5},
+      encoding: {x, y, color: colour, detail: {field: "setting"}},
+    },
+    {
+      data: {values: runs}, mark: {type: "point", filled: true, size: 28, opacity: 0.6}, params: zoom(),
+      encoding: {x, y, color: colour, tooltip: [{field: "lambda", title: "λ"}, ...runTooltip(benchmark)]},
+    },
+    {
+      data: {values: means}, mark: {type: "point", size: meanSize(benchmark), strokeWidth: 2},
+      encoding: {x, y, color: colour, tooltip: meanTooltip(benchmark)},
+    },
+  ]);
 }
 
 // --- Equal size ------------------------------------------------------------------------------------------------------------
@@ -198,17 +207,14 @@ function equalSizeChart(benchmark, theme) {
     {field: "difference", ...NUMBER}, {field: "low", ...NUMBER}, {field: "high", ...NUMBER},
     {field: "seeds", title: "seeds of both"},
   ];
-  return {
-    height: {step: 22},
-    layer: [
-      {data: {values: [{zero: 0}]}, mark: {type: "rule", strokeDash: [5, 4]},
-       encoding: {x: {field: "zero", type: "quantitative"}, color: {value: "gray"}}},
-      {data: {values: rows.filter(row => row.low !== null)}, mark: {type: "rule", strokeWidth: 2},
-       encoding: {y, x: {field: "low", type: "quantitative"}, x2: {field: "high"}, color: colour}},
-      {data: {values: rows}, mark: {type: "point", filled: true, size: 70},
-       encoding: {y, x, color: colour, shape: {...methodShape(benchmark), legend: null}, tooltip}},
-    ],
-  };
+  return layered(rowsHeight(rows), [
+    {data: {values: [{zero: 0}]}, mark: {type: "rule", strokeDash: [5, 4]},
+     encoding: {x: {field: "zero", type: "quantitative"}, color: {value: "gray"}}},
+    {data: {values: rows.filter(row => row.low !== null)}, mark: {type: "rule", strokeWidth: 2},
+     encoding: {y, x: {field: "low", type: "quantitative"}, x2: {field: "high"}, color: colour}},
+    {data: {values: rows}, mark: {type: "point", filled: true, size: 70},
+     encoding: {y, x, color: colour, shape: {...methodShape(benchmark), legend: null}, tooltip}},
+  ]);
 }
 
 // --- Bits ------------------------------------------------------------------------------------------------------------------
@@ -225,7 +231,7 @@ function layerBitsChart(benchmark) {
   if (cells.length === 0) return null;
   const few = names.length <= 24;
   return {
-    height: {step: 22}, data: {values: cells}, mark: {type: "rect"},
+    height: rowsHeight(cells), data: {values: cells}, mark: {type: "rect"},
     encoding: {
       x: {field: "depth", type: "ordinal", title: few ? null : "layer, by depth", axis: few ? {
         labelExpr: JSON.stringify(names) + "[datum.value]", labelAngle: -35, labelLimit: 130,
@@ -242,7 +248,7 @@ function bitsShareChart(benchmark) {
       (share, bits) => ({name: entry.name, bits, share})).filter(part => part.share > 0));
   if (parts.length === 0) return null;
   return {
-    height: {step: 22}, data: {values: parts}, mark: {type: "bar"},
+    height: rowsHeight(parts), data: {values: parts}, mark: {type: "bar"},
     encoding: {
       x: {field: "share", type: "quantitative", stack: "normalize", axis: {format: "%"}, title: "share of the weights"},
       y: {field: "name", type: "nominal", sort: null, title: null, axis: {labelLimit: 150}},
@@ -255,7 +261,7 @@ function bitsShareChart(benchmark) {
 
 // --- Curves ----------------------------------------------------------------------------------------------------------------
 
-function curveChart(benchmark, theme, field, title) {
+function curveChart(benchmark, theme, field, title, scale = {zero: false}) {
   const rows = benchmark.curve_runs.flatMap(run => run.epochs.map((epoch, i) => ({
       id: run.id, method: run.method, label: run.label, seed: run.seed, epoch, value: run[field + "_curve"][i],
   }))).filter(row => row.value !== null);
@@ -266,7 +272,7 @@ function curveChart(benchmark, theme, field, title) {
     mark: {type: "line", strokeWidth: 1.3, opacity: 0.75, point: {size: short ? 24 : 6}},
     encoding: {
       x: {field: "epoch", type: "quantitative", axis: {tickMinStep: 1, format: "d"}, scale: {nice: false, zero: false}},
-      y: {field: "value", type: "quantitative", scale: {zero: false}, title},
+      y: {field: "value", type: "quantitative", scale, title},
       color: methodColour(benchmark, theme, false), detail: {field: "id"},
       tooltip: [{field: "id", title: "run"}, {field: "method"}, {field: "label", title: "λ | bits"}, {field: "seed"},
                 {field: "epoch"}, {field: "value", title, ...NUMBER}],
@@ -280,13 +286,13 @@ const charts = {
   size: sizeChart,
   equal_size: equalSizeChart,
   lambda_metric: (benchmark, theme) => lambdaChart(
-      benchmark, theme, "metric", metricTitle(benchmark), {zero: false, nice: false, padding: 10}, true),
+      benchmark, theme, "metric", drawnTitle(benchmark), {zero: false, nice: false, padding: 10}, true),
   lambda_size: (benchmark, theme) => lambdaChart(benchmark, theme, "size_mb", "size in MB, log scale", LOG_SIZE, false),
   layer_bits: layerBitsChart,
   bits_share: bitsShareChart,
   train_loss: (benchmark, theme) => curveChart(benchmark, theme, "train_loss", "training loss"),
   eval_loss: (benchmark, theme) => curveChart(benchmark, theme, "eval_loss", "loss"),
   metric: (benchmark, theme) => curveChart(benchmark, theme, "metric", metricTitle(benchmark)),
-  size_mb: (benchmark, theme) => curveChart(benchmark, theme, "size_mb", "size in MB"),
+  size_mb: (benchmark, theme) => curveChart(benchmark, theme, "size_mb", "size in MB, log scale", LOG_SIZE),
   mean_bits: (benchmark, theme) => curveChart(benchmark, theme, "mean_bits", "mean bits"),
 };

@@ -28,6 +28,7 @@
       return run;
     });
     benchmark.worst_drawn = worstDrawn(benchmark);
+    benchmark.has_outliers = benchmark.runs.some(run => run.status === "done" && drawn(benchmark, run.metric) !== run.metric);
     chooseCurves(benchmark, "");
     return benchmark;
   }
