@@ -116,22 +116,26 @@ std::string benchmark_section(size_t index, const Comparison& comparison, const 
 }
 
 std::string contents(const Report& report) {
-  if (report.comparisons.size() < 2) return "";
   std::string text = "<nav>";
   for (size_t i = 0; i < report.comparisons.size(); ++i) {
     text += "<a href=\"#benchmark-" + std::to_string(i) + "\">" + escaped(title_of(report.comparisons[i])) +
             "</a> ";
   }
-  return text + "</nav>\n";
+  return text +
+         "<a href=\"#numbers\">How to read the numbers</a> <a href=\"#repeat\">To repeat it</a></nav>\n";
 }
 
 std::string head_section(const Report& report, const std::string& title) {
   std::string text = element("h1", title) + element("p", totals_of(report.runs));
   const std::string warning = version_warning(report.runs);
   if (!warning.empty()) text += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
-  text += contents(report);
-  for (const std::string& note : notes_on(report.comparisons)) text += element("p class=\"note\"", note);
-  return text;
+  return text + contents(report);
+}
+
+std::string numbers_section(const Report& report) {
+  std::string text = "<section id=\"numbers\">\n" + element("h2", "How to read the numbers");
+  for (const std::string& note : notes_on(report.comparisons)) text += element("p", note);
+  return text + "</section>\n";
 }
 
 /// What is needed to do the same again.
@@ -193,7 +197,7 @@ std::string html_report(const Report& report, int reload_seconds) {
   std::string content = head_section(report, title);
   for (size_t i = 0; i < report.comparisons.size(); ++i)
     content += benchmark_section(i, report.comparisons[i], report.analyses[i]);
-  content += repeat_section(report.results);
+  content += numbers_section(report) + repeat_section(report.results);
   const std::string escaped_title = escaped(title), data = data_script(page_data(report));
   const std::string reload = std::to_string(reload_seconds);
   return filled(page_files::report_html, {{"title", escaped_title},

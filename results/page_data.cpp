@@ -42,8 +42,8 @@ std::vector<size_t> evenly(size_t n, size_t count) {
   return indices;
 }
 
-/// The worst metric that the charts show to scale, by Tukey's fence: a few runs that fell apart should not
-/// squeeze all others into a line. Null if none lies beyond it.
+/// The worst metric that the charts show to scale, by Tukey's outer fence: a few runs that fell apart should
+/// not squeeze all others into a line. Null if none lies beyond it.
 json worst_shown(const Comparison& comparison) {
   const double sign = comparison.higher_is_better ? 1 : -1;
   std::vector<double> qualities;
@@ -53,7 +53,7 @@ json worst_shown(const Comparison& comparison) {
     }
   }
   const double quarter = quantile(qualities, 0.25);
-  const double fence = quarter - 1.5 * (quantile(qualities, 0.75) - quarter);
+  const double fence = quarter - 3 * (quantile(qualities, 0.75) - quarter);
   const bool has_outliers =
       std::any_of(qualities.begin(), qualities.end(), [&](double quality) { return quality < fence; });
   return has_outliers ? json(sign * fence) : json();

@@ -266,14 +266,15 @@ function curveChart(benchmark, theme, field, title, scale = {zero: false}) {
       id: run.id, method: run.method, label: run.label, seed: run.seed, epoch, value: run[field + "_curve"][i],
   }))).filter(row => row.value !== null);
   if (rows.length === 0) return null;
-  const short = Math.max(...benchmark.curve_runs.map(run => run.epochs.length)) <= 12;
+  const last = Math.max(...rows.map(row => row.epoch)), short = last <= 12;
+  const ticks = short ? {values: Array.from({length: last}, (_, i) => i + 1)} : {tickMinStep: 1};
   return {
     height: 220, data: {values: rows}, params: zoom(),
-    mark: {type: "line", strokeWidth: 1.3, opacity: 0.75, point: {size: short ? 24 : 6}},
+    mark: {type: "line", strokeWidth: 1.3, opacity: 0.75, point: {size: short ? 30 : 12}},
     encoding: {
-      x: {field: "epoch", type: "quantitative", axis: {tickMinStep: 1, format: "d"}, scale: {nice: false, zero: false}},
+      x: {field: "epoch", type: "quantitative", axis: {...ticks, format: "d"}, scale: {nice: false, zero: false}},
       y: {field: "value", type: "quantitative", scale, title},
-      color: methodColour(benchmark, theme, false), detail: {field: "id"},
+      color: methodColour(benchmark, theme, true), shape: methodShape(benchmark), detail: {field: "id"},
       tooltip: [{field: "id", title: "run"}, {field: "method"}, {field: "label", title: "λ | bits"}, {field: "seed"},
                 {field: "epoch"}, {field: "value", title, ...NUMBER}],
     },

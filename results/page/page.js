@@ -1,4 +1,4 @@
-// The page: unpacks the data, draws each chart when it comes into sight, theme, choice of curves, reload of a live page.
+// The page: unpacks the data, draws the charts, those in sight first, theme, choice of curves, reload of a live page.
 // For tests: window.diffqReport has drawAll() and the Vega views by "benchmark/chart".
 "use strict";
 
@@ -33,8 +33,10 @@
     return benchmark;
   }
 
+  // `choice`: a method, a method's setting, or "" for all runs.
   function chooseCurves(benchmark, choice) {
-    const matching = benchmark.runs.filter(run => run.epochs.length > 0 && `${run.method} ${run.label}`.startsWith(choice));
+    const matching = benchmark.runs.filter(
+        run => run.epochs.length > 0 && ["", run.method, `${run.method} ${run.label}`].includes(choice));
     benchmark.curve_runs = evenly(matching, SHOWN_LINES);
     return matching.length;
   }
@@ -61,10 +63,14 @@
   // --- Drawing ---
 
   const figures = [...document.querySelectorAll("figure.chart")];
-  const drawnOnce = new Set();
+  const drawings = new Map();  // figure → promise of its latest drawing
 
-  async function draw(figure) {
-    drawnOnce.add(figure);
+  function draw(figure) {
+    drawings.set(figure, embed(figure));
+    return drawings.get(figure);
+  }
+
+  async function embed(figure) {
     const {benchmark: index, chart} = figure.dataset;
     const benchmark = benchmarks[index];
     const specification = charts[chart](benchmark, theme());
@@ -83,20 +89,27 @@
 
   const sight = new IntersectionObserver(entries => {
     for (const entry of entries) {
-      if (!entry.isIntersecting || drawnOnce.has(entry.target)) continue;
-      draw(entry.target);
+      if (entry.isIntersecting && !drawings.has(entry.target)) draw(entry.target);
     }
   }, {rootMargin: "600px"});
 
   function redraw(which) {
     root.dataset.theme = theme();
-    return Promise.all([...drawnOnce].filter(which).map(draw));
+    return Promise.all([...drawings.keys()].filter(which).map(draw));
   }
 
   async function drawAll() {
     for (const figure of figures) {
-      if (!drawnOnce.has(figure)) await draw(figure);
+      await (drawings.get(figure) ?? draw(figure));
     }
+  }
+
+  // One after the other while nothing else is to do, so that the page can be searched and printed as a whole.
+  async function drawRest() {
+    const figure = figures.find(each => !drawings.has(each));
+    if (figure === undefined) return;
+    await draw(figure);
+    requestIdleCallback(drawRest);
   }
 
   // --- Choice of curves ---
@@ -106,7 +119,7 @@
     const select = document.createElement("select"), note = document.createElement("span");
     select.append(new Option("all runs", ""));
     for (const method of methodsOf(benchmark)) {
-      select.append(new Option(method, method + " "));
+      select.append(new Option(method, method));
       for (const setting of benchmark.settings.filter(each => each.method === method))
         select.append(new Option(`${method} ${setting.label}`, `${method} ${setting.label}`));
     }
@@ -139,9 +152,9 @@
     redraw(() => true);
   });
   system.addEventListener("change", () => redraw(() => true));
-  window.addEventListener("beforeprint", () => { drawAll(); });
   document.querySelectorAll(".curve-choice").forEach(addChoice);
   figures.forEach(figure => sight.observe(figure));
+  requestIdleCallback(drawRest);
   if (Number(root.dataset.reloadSeconds) > 0) startReload(Number(root.dataset.reloadSeconds));
   window.diffqReport = {views, drawAll};
 })();

@@ -95,15 +95,17 @@ def check_export(browser):
 
 
 def check_curves(browser, runs):
-    drawn = """[...new Set([...document.querySelectorAll('figure[data-benchmark="0"][data-chart="train_loss"] .mark-symbol path')]
-               .map(path => path.__data__.datum.id))]"""
+    drawn = """[...new Set([...document.querySelectorAll('figure[data-benchmark="0"][data-chart="train_loss"] .role-mark path')]
+               .map(path => path.__data__?.datum?.id).filter(id => id))]"""
     everything = set(browser.evaluate(drawn))
     assert runs["image"] <= everything, "failed and running ones too"
-    browser.evaluate("""(() => { const select = document.querySelector('.curve-choice select');
-                        select.value = 'ptq '; select.dispatchEvent(new Event('change')); })()""")
-    browser.wait_for(f"{drawn}.length < {len(everything)}")
-    ptq = browser.evaluate("window.diffqReport.views['0/size'].data('runs').filter(run => run.method === 'ptq').map(run => run.id)")
-    assert set(browser.evaluate(drawn)) == set(ptq)
+    for choice, wanted in (("ptq", "run.method === 'ptq'"), ("diffq λ 1", "run.label === 'λ 1'"), ("", "true")):
+        browser.evaluate(f"""(() => {{ const select = document.querySelector('.curve-choice select');
+                             select.value = '{choice}'; select.dispatchEvent(new Event('change')); }})()""")
+        ids = browser.evaluate(f"window.diffqReport.views['0/size'].data('runs').filter(run => {wanted}).map(run => run.id)")
+        ids = everything if choice == "" else ids
+        browser.wait_for(f"{drawn}.length === {len(ids)}")
+        assert set(browser.evaluate(drawn)) == set(ids)
 
 
 def check_theme_button(browser):

@@ -51,8 +51,8 @@ class Maker {
     }
     for (size_t family = 0; family < shape_.families; ++family) {
       for (size_t i = 0; i < shape_.lambdas; ++i) {
-        const double part = static_cast<double>(i) / static_cast<double>(shape_.lambdas);
-        add(benchmark, seed, "diffq", 0.01 * std::pow(10.0, 4 * part), kNotApplicable, 8 - 6 * part, 0.8,
+        const double part = static_cast<double>(i) / static_cast<double>(shape_.lambdas - 1);
+        add(benchmark, seed, "diffq", std::pow(10.0, 5 * part - 3), kNotApplicable, 8 - 5.5 * part, 0.8,
             family);
       }
     }

@@ -8,7 +8,7 @@
 namespace diffq {
 
 struct SampleSweep {
-  size_t lambdas = 6;
+  size_t lambdas = 6;   ///< from 0.001 to 100
   size_t families = 1;  ///< settings of DiffQ beside λ (bits_lr)
   size_t bits = 4;      ///< 2, 3, … of each baseline
   int64_t seeds = 3;    ///< of image and language; audio has one
