@@ -61,21 +61,24 @@ Data data_of(const Comparison& comparison) {
   return data;
 }
 
-/// The mean of each row, of all its runs or of a resample.
+/// The mean of each row, of all its runs or of a resample; the loss over the runs whose fp32 run is known.
 std::vector<Sample> means_of(const std::vector<Stratum>& strata, Resampler* resampler) {
   std::vector<Sample> means;
   means.reserve(strata.size());
   for (const Stratum& stratum : strata) {
-    Sample mean{{0, 0}, 0, 0};
+    Sample sum{{0, 0}, 0, 0};
+    double losses = 0;
     for (size_t k = 0; k < stratum.size(); ++k) {
       const Sample& sample = stratum[resampler != nullptr ? resampler->draw(stratum.size()) : k];
-      mean.point.size += sample.point.size;
-      mean.point.quality += sample.point.quality;
-      mean.loss += sample.loss;
-      mean.ratio += sample.ratio;
+      sum.point.size += sample.point.size;
+      sum.point.quality += sample.point.quality;
+      sum.ratio += sample.ratio;
+      if (std::isnan(sample.loss)) continue;
+      sum.loss += sample.loss;
+      ++losses;
     }
     const auto n = static_cast<double>(stratum.size());  // 0/0 is the NaN that an empty row should have
-    means.push_back({{mean.point.size / n, mean.point.quality / n}, mean.loss / n, mean.ratio / n});
+    means.push_back({{sum.point.size / n, sum.point.quality / n}, sum.loss / losses, sum.ratio / n});
   }
   return means;
 }
@@ -205,8 +208,9 @@ void add_method(const Data& data, const std::vector<Sample>& means, const std::s
   const size_t first_band = 1 + kLossPercents.size();
   const auto intervals = bootstrap(data, first_band + sizes.size(), statistic);
 
-  MethodFront front{method, {}, {}, {statistic(means)[0], {}}};
+  MethodFront front{method, {}, {}, {}};
   for (const size_t i : pareto_front(points_of(means, rows))) front.rows.push_back(rows[i]);
+  if (!front.rows.empty()) front.hypervolume.value = statistic(means)[0];
   if (!front.rows.empty() && has_two_seeds(data, front.rows)) {
     front.hypervolume.interval = intervals[0];
     for (size_t i = 0; i < sizes.size(); ++i) {

@@ -32,7 +32,7 @@ struct MethodFront {
   std::string method;
   std::vector<size_t> rows;     ///< by growing size
   std::vector<BandPoint> band;  ///< empty with one seed
-  Estimate hypervolume;         ///< metric × doublings of compression; NaN without a reference
+  Estimate hypervolume;         ///< metric × doublings of compression; NaN without a front or a reference
 };
 
 /// The largest ratio of a method whose mean loss against fp32 of the same seeds is within a limit.

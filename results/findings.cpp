@@ -37,9 +37,12 @@ double spread_with_fp32(const ComparisonRow& row) {
   return std::isnan(a) || std::isnan(b) ? kNotApplicable : std::max(a, b);
 }
 
+/// Of DiffQ's smallest row.
 std::string against_fp32(const Comparison& comparison, const ComparisonRow& row) {
-  const std::string place = "At DiffQ's smallest size (" + shown_size(row.size_mb.mean) + ", " + label(row) +
-                            ") " + comparison.metric_name;
+  const std::string size = "smallest size (" + shown_size(row.size_mb.mean) + ", " + label(row) + ") ";
+  if (row.difference.count == 0)
+    return "DiffQ's " + size + "can't be judged: there is no fp32 run of the same seeds.";
+  const std::string place = "At DiffQ's " + size + comparison.metric_name;
   const double better = gain(comparison, row.difference.mean);
   const std::string by = fixed(std::abs(better), 2);
   const std::string direction = better < 0 ? " is worse than fp32 by " : " is better than fp32 by ";
@@ -178,19 +181,15 @@ std::vector<std::string> equal_size_tallies(const Comparison& comparison, const 
 
 std::vector<std::string> findings(const Comparison& comparison, const Analysis& analysis) {
   std::vector<std::string> result;
-  const ComparisonRow* smallest = smallest_diffq(comparison);
-  if (smallest == nullptr) return result;
   const auto append = [&](const std::vector<std::string>& more) {
     result.insert(result.end(), more.begin(), more.end());
   };
-  if (smallest->difference.count > 0) {
-    result.push_back(against_fp32(comparison, *smallest));
-  } else {
-    result.push_back("DiffQ's smallest size (" + shown_size(smallest->size_mb.mean) + ", " +
-                     label(*smallest) + ") can't be judged: there is no fp32 run of the same seeds.");
+  if (const ComparisonRow* smallest = smallest_diffq(comparison)) {
+    append({against_fp32(comparison, *smallest)});
+    append(baselines_that_win(comparison));
   }
-  append(baselines_that_win(comparison));
-  if (!std::isnan(analysis.fp32_metric)) append({largest_compressions(comparison, analysis)});
+  if (!analysis.compressions.empty() && !std::isnan(analysis.fp32_metric))
+    append({largest_compressions(comparison, analysis)});
   append(equal_size_tallies(comparison, analysis));
   return result;
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -34,11 +35,14 @@ std::string list(const std::vector<std::string>& items, const std::string& kind)
   return text + "</ul>\n";
 }
 
+constexpr size_t kLongCell = 40;  ///< bytes; longer text is broken into lines
+
 std::string table_line(const Line& line, size_t text_columns, const std::string& cell) {
   std::string text = "<tr>";
   for (size_t i = 0; i < line.size(); ++i) {
-    text +=
-        "<" + cell + (i < text_columns ? ">" : " class=\"number\">") + escaped(line[i]) + "</" + cell + ">";
+    const bool is_long = line[i].size() > kLongCell;
+    const char* kind = i >= text_columns ? " class=\"number\"" : is_long ? " class=\"long\"" : "";
+    text += "<" + cell + kind + ">" + escaped(line[i]) + "</" + cell + ">";
   }
   return text + "</tr>\n";
 }
@@ -78,38 +82,47 @@ std::string size_caption(const Comparison& comparison) {
   return text;
 }
 
+std::string pair_of(const std::string& figures) { return "<div class=\"pair\">\n" + figures + "</div>\n"; }
+
+/// What λ does to size, metric and the layers; nothing where no run has a λ.
+std::string lambda_part(size_t index, const Comparison& comparison) {
+  const auto& rows = comparison.rows;
+  if (std::all_of(rows.begin(), rows.end(), [](const ComparisonRow& row) { return std::isnan(row.lambda); }))
+    return "";
+  const std::string& metric = comparison.metric_name;
+  return element("h3", "Choosing λ") +
+         element("p", "Useful λ lie where the size still falls and the " + metric +
+                          " is still near fp32's (dashed).") +
+         pair_of(figure(index, "lambda_metric", metric + " against λ.") +
+                 figure(index, "lambda_size", "Size against λ.")) +
+         element("h3", "Bits of the layers") +
+         pair_of(
+             figure(index, "layer_bits",
+                    "Mean bits of each layer, from the first to the last, mean over seeds.") +
+             figure(index, "bits_share", "Share of the weights at each number of bits, over all layers."));
+}
+
+std::string curves_part(size_t index, const Comparison& comparison) {
+  return element("h3", "Curves") + "<p class=\"curve-choice\" data-benchmark=\"" + std::to_string(index) +
+         "\"></p>\n" +
+         pair_of(figure(index, "train_loss", "Training loss.") +
+                 figure(index, "eval_loss", "Loss on held-out data.") +
+                 figure(index, "metric", comparison.metric_name + " on held-out data.") +
+                 figure(index, "size_mb", "Size in MB.") + figure(index, "mean_bits", "Mean bits."));
+}
+
 std::string benchmark_section(size_t index, const Comparison& comparison, const Analysis& analysis) {
-  const std::string metric = comparison.metric_name;
   std::string text = "<section id=\"benchmark-" + std::to_string(index) + "\">\n";
-  text += element("h2", title_of(comparison));
-  text += list(findings(comparison, analysis), "findings");
-  text += figure(index, "size", size_caption(comparison));
-  text += html_table(settings_table(comparison));
+  text += element("h2", title_of(comparison)) + list(findings(comparison, analysis), "findings");
+  text += figure(index, "size", size_caption(comparison)) + html_table(settings_table(comparison));
   text += html_table(equal_size_table(comparison, analysis));
-  text +=
-      figure(index, "equal_size",
-             "DiffQ − baseline at equal size in " + metric + ", with 95 % intervals where there are seeds.");
+  text += figure(index, "equal_size",
+                 "DiffQ − baseline at equal size in " + comparison.metric_name +
+                     ", with 95 % intervals where there are seeds.");
   text += html_table(compression_table(comparison, analysis));
   text += html_table(hypervolume_table(comparison, analysis));
-  text += element("h3", "Choosing λ");
-  text += element(
-      "p", "Useful λ lie where the size still falls and the " + metric + " is still near fp32's (dashed).");
-  text += "<div class=\"pair\">\n" + figure(index, "lambda_metric", metric + " against λ.") +
-          figure(index, "lambda_size", "Size against λ.") + "</div>\n";
-  text += element("h3", "Bits of the layers");
-  text +=
-      "<div class=\"pair\">\n" +
-      figure(index, "layer_bits", "Mean bits of each layer, from the first to the last, mean over seeds.") +
-      figure(index, "bits_share", "Share of the weights at each number of bits, over all layers.") +
-      "</div>\n";
-  text += element("h3", "Curves");
-  text += "<p class=\"curve-choice\" data-benchmark=\"" + std::to_string(index) +
-          "\"></p>\n<div class=\"pair\">\n";
-  text += figure(index, "train_loss", "Training loss.") +
-          figure(index, "eval_loss", "Loss on held-out data.") +
-          figure(index, "metric", metric + " on held-out data.") + figure(index, "size_mb", "Size in MB.") +
-          figure(index, "mean_bits", "Mean bits.");
-  text += "</div>\n" + html_table(cost_table(comparison));
+  text += lambda_part(index, comparison) + curves_part(index, comparison);
+  text += html_table(cost_table(comparison));
   const auto failed = failures_of(comparison);
   if (!failed.empty()) text += element("h3", "Failed runs") + list(failed, "failures");
   return text + html_table(claims_table(comparison)) + "</section>\n";

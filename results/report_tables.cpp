@@ -177,9 +177,9 @@ Table hypervolume_table(const Comparison& comparison, const Analysis& analysis) 
                fixed(std::abs(analysis.reference->quality), 2) + "). Unit: " + metric_of(comparison) +
                " times doublings of compression; more is better.";
   for (const MethodFront& front : analysis.fronts) {
-    table.lines.push_back(
-        {front.method, std::to_string(front.rows.size()),
-         estimate_cell(front.hypervolume) + (front.hypervolume.interval.is_known() ? "" : " (one seed)")});
+    const bool one_seed = !front.rows.empty() && !front.hypervolume.interval.is_known();
+    table.lines.push_back({front.method, std::to_string(front.rows.size()),
+                           estimate_cell(front.hypervolume) + (one_seed ? " (one seed)" : "")});
   }
   return table;
 }
