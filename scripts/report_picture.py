@@ -16,7 +16,7 @@ def main():
     with Browser() as browser:
         browser.open(page, width=WIDTH)
         browser.evaluate("window.diffqReport.drawAll()")
-        end = browser.evaluate("Math.ceil(document.querySelector('figure.chart').getBoundingClientRect().bottom + scrollY + 8)")
+        end = browser.evaluate("Math.ceil(document.querySelector('figure.chart').getBoundingClientRect().bottom) + 8")
         browser.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=end, deviceScaleFactor=1, mobile=False)
         browser.screenshot(picture, whole_page=False)
     print(f"{picture}: {pathlib.Path(picture).stat().st_size / 1000:.0f} kB")

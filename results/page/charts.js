@@ -1,5 +1,6 @@
-// The charts of the report as Vega-Lite specifications. Each function of `charts` takes one benchmark, as unpack() in page.js
-// leaves it, and gives a specification, or null where there is nothing to draw. Nothing is computed here but positions.
+// The charts of the report as Vega-Lite specifications. Each function of `charts` takes one benchmark, as unpack() in
+// page.js leaves it, and the theme, and gives a specification, or null where there is nothing to draw. Nothing is computed
+// here but positions.
 "use strict";
 
 // Okabe and Ito's colours, told apart by shape too.
@@ -64,7 +65,7 @@ function drawnTitle(benchmark) {
   return metricTitle(benchmark) + (benchmark.has_outliers ? "; far worse runs at the edge" : "");
 }
 
-// A metric where it is drawn: what is far worse than the rest, or not finite, lies at the edge, and the tooltip tells its value.
+// A metric where it is drawn: what is far worse than the rest, or not finite, lies at the edge; the tooltip tells its value.
 function drawn(benchmark, metric) {
   const worst = benchmark.worst_drawn;
   if (metric === null) return worst;
@@ -150,7 +151,7 @@ function sizeChart(benchmark, theme) {
   ]);
 }
 
-// --- λ ---------------------------------------------------------------------------------------------------------------------
+// --- λ ---------------------------------------------------------------------------------------------------------------
 
 function lambdaChart(benchmark, theme, field, title, scale, rule) {
   const place = value => field === "metric" ? drawn(benchmark, value) : value;
@@ -182,7 +183,7 @@ function lambdaChart(benchmark, theme, field, title, scale, rule) {
   ]);
 }
 
-// --- Equal size ------------------------------------------------------------------------------------------------------------
+// --- Equal size ------------------------------------------------------------------------------------------------------
 
 function evenly(list, count) {
   if (list.length <= count) return list;
@@ -217,7 +218,7 @@ function equalSizeChart(benchmark, theme) {
   ]);
 }
 
-// --- Bits ------------------------------------------------------------------------------------------------------------------
+// --- Bits ------------------------------------------------------------------------------------------------------------
 
 function layerSettings(benchmark) {
   return evenly(benchmark.layers.settings, SHOWN_LINES).map(
@@ -252,14 +253,15 @@ function bitsShareChart(benchmark) {
     encoding: {
       x: {field: "share", type: "quantitative", stack: "normalize", axis: {format: "%"}, title: "share of the weights"},
       y: {field: "name", type: "nominal", sort: null, title: null, axis: {labelLimit: 150}},
-      color: {field: "bits", type: "ordinal", scale: {scheme: "viridis"}, legend: {title: "bits", orient: "top", columns: 8}},
+      color: {field: "bits", type: "ordinal", scale: {scheme: "viridis"},
+              legend: {title: "bits", orient: "top", columns: 8}},
       order: {field: "bits"},
       tooltip: [{field: "name", title: "setting"}, {field: "bits"}, {field: "share", format: ".1%"}],
     },
   };
 }
 
-// --- Curves ----------------------------------------------------------------------------------------------------------------
+// --- Curves ----------------------------------------------------------------------------------------------------------
 
 function curveChart(benchmark, theme, field, title, scale = {zero: false}) {
   const rows = benchmark.curve_runs.flatMap(run => run.epochs.map((epoch, i) => ({

@@ -9,8 +9,8 @@
   // --- Data: columns to rows ---
 
   function worstDrawn(benchmark) {
-    const metrics = benchmark.runs.map(run => run.metric).filter(metric => metric !== null).concat(benchmark.fp32_metric ?? []);
     if (benchmark.worst_shown !== null) return benchmark.worst_shown;
+    const metrics = [benchmark.fp32_metric, ...benchmark.runs.map(run => run.metric)].filter(metric => metric !== null);
     return benchmark.higher_is_better ? Math.min(...metrics) : Math.max(...metrics);
   }
 
@@ -28,7 +28,8 @@
       return run;
     });
     benchmark.worst_drawn = worstDrawn(benchmark);
-    benchmark.has_outliers = benchmark.runs.some(run => run.status === "done" && drawn(benchmark, run.metric) !== run.metric);
+    benchmark.has_outliers = benchmark.runs.some(
+        run => run.status === "done" && drawn(benchmark, run.metric) !== run.metric);
     chooseCurves(benchmark, "");
     return benchmark;
   }
@@ -55,7 +56,8 @@
     const ink = dark ? "#d5d7da" : "#2a2c2f", line = dark ? "#3a3e44" : "#e1e4e8";
     return {
       background: dark ? "#16181b" : "#ffffff", font: "system-ui, sans-serif", view: {stroke: line},
-      axis: {labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: "normal"},
+      axis: {labelColor: ink, titleColor: ink, titleFontWeight: "normal",
+             gridColor: line, domainColor: line, tickColor: line},
       legend: {labelColor: ink, titleColor: ink}, title: {color: ink},
     };
   }
@@ -79,10 +81,11 @@
     if (specification === null) return;
     const name = `${index}/${chart}`;
     views[name]?.finalize();
-    const result = await vegaEmbed(figure.querySelector(".plot"), {width: "container", autosize: {type: "fit-x", contains: "padding"},
-                                                                   config: config(), ...specification}, {
-      actions: {export: true, source: false, compiled: false, editor: false}, mode: "vega-lite", tooltip: {theme: theme()},
-      renderer: benchmark.runs.length > 1000 ? "canvas" : "svg", downloadFileName: `${benchmark.title} ${chart}`.replace(/\W+/g, "_"),
+    const sized = {width: "container", autosize: {type: "fit-x", contains: "padding"}, config: config(), ...specification};
+    const result = await vegaEmbed(figure.querySelector(".plot"), sized, {
+      mode: "vega-lite", renderer: benchmark.runs.length > 1000 ? "canvas" : "svg", tooltip: {theme: theme()},
+      actions: {export: true, source: false, compiled: false, editor: false},
+      downloadFileName: `${benchmark.title} ${chart}`.replace(/\W+/g, "_"),
     });
     views[name] = result.view;
   }

@@ -1,4 +1,4 @@
-"""The report of 10,000 runs of 300 epochs: time and memory to write it, size of the page, and the page in a headless Chromium.
+"""The report of 10,000 runs of 300 epochs: time and memory to write it, size of the page, the page in a headless Chromium.
 
 usage: report_bench.py
 Needs `cmake --build build --target diffq write_sample_sweep` and, for the browser, scripts/setup.sh --test.

@@ -105,7 +105,8 @@ def test_report_of_two_folders(folder):
     assert (folder / "r.md").read_text() == (second / "report.md").read_text()
     page = (first / "report.html").read_text()
     assert page.endswith("</html>\n") and 'data-reload-seconds="0"' in page and all(run_id in page for run_id in ids)
-    expect_code(0, 0, "report", second, "--html", folder / "r.html", "--markdown", folder / "r.md", "--csv", folder / "r.csv")
+    elsewhere = ["--html", folder / "r.html", "--markdown", folder / "r.md", "--csv", folder / "r.csv"]
+    expect_code(0, 0, "report", second, *elsewhere)
     assert folder_state(second) == before and (folder / "r.html").read_text() == (second / "report.html").read_text()
 
 
@@ -114,8 +115,8 @@ def test_report_of_damaged_files(folder):
     expect_code(1, 2, "run", write(folder), "--out", out)
     results, before = out / "results.h5", (out / "report.md").read_text()
     whole = results.read_bytes()
-    for content, why in ((whole[:len(whole) // 2], "not a whole HDF5 file"), (b"", "is empty"), (b"a\tb\n1\t2\n", "not a whole HDF5"),
-                         (whole[:5000] + b"?" + whole[5001:], "damaged: its content doesn't match its checksum")):
+    for content, why in ((whole[:len(whole) // 2], "not a whole HDF5 file"), (b"", "is empty"),
+                         (b"a\tb\n1\t2\n", "not a whole HDF5 file"), (whole[:5000] + b"?" + whole[5001:], "damaged: its content doesn't match its checksum")):
         results.write_bytes(content)
         error = expect_code(2, 0, "report", out).err
         assert error.startswith(f"diffq: error: {results}: ") and why in error and "`diffq run`" in error, error

@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
 from browser import Browser  # noqa: E402
 
 BENCHMARKS = ["image", "language", "audio"]
+FIGURE = 'figure[data-benchmark="{}"][data-chart="{}"]'
 # Of a chart's marks of runs: id, the middle on the page, whether inside the plot.
 MARKS = """(name => {
   const figure = document.querySelector(`figure[data-benchmark="${name[0]}"][data-chart="${name[1]}"]`);
@@ -39,7 +40,12 @@ def marks(browser, benchmark, chart="size"):
 
 
 def show(browser, benchmark, chart):
-    browser.evaluate(f"""document.querySelector('figure[data-benchmark="{benchmark}"][data-chart="{chart}"]').scrollIntoView()""")
+    browser.evaluate(f"document.querySelector('{FIGURE.format(benchmark, chart)}').scrollIntoView()")
+
+
+def ids_where(browser, condition):
+    """Of the runs with a mark in the first benchmark's main chart."""
+    return browser.evaluate(f"diffqReport.views['0/size'].data('runs').filter(run => {condition}).map(run => run.id)")
 
 
 def check_every_run_has_a_mark(browser, runs):
@@ -69,7 +75,7 @@ def check_legend(browser):
     before = marks(browser, 0)
     browser.click(*browser.evaluate(f"{where}('lsq')"))
     chosen = [mark for mark in marks(browser, 0) if mark[4] > 0.3]
-    ids = browser.evaluate("window.diffqReport.views['0/size'].data('runs').filter(run => run.method === 'lsq').map(run => run.id)")
+    ids = ids_where(browser, "run.method === 'lsq'")
     assert 0 < len(chosen) < len(before) and {mark[0] for mark in chosen} == set(ids)
     browser.click(*browser.evaluate(f"{where}('lsq')"))
     assert [mark[4] for mark in marks(browser, 0)] == [mark[4] for mark in before], "clicked again, all are back"
@@ -86,8 +92,8 @@ def check_zoom(browser):
 
 
 def check_export(browser):
-    links = browser.evaluate("""[...document.querySelectorAll('figure[data-benchmark="0"][data-chart="size"] .vega-actions a')]
-                                .map(link => link.textContent)""")
+    links = browser.evaluate(f"""[...document.querySelectorAll('{FIGURE.format(0, "size")} .vega-actions a')]
+                                 .map(link => link.textContent)""")
     assert links == ["Save as SVG", "Save as PNG"], links
     for kind, start in (("svg", "data:image/svg+xml"), ("png", "data:image/png")):
         url = browser.evaluate(f"window.diffqReport.views['0/size'].toImageURL('{kind}').then(url => url.slice(0, 40))")
@@ -95,15 +101,14 @@ def check_export(browser):
 
 
 def check_curves(browser, runs):
-    drawn = """[...new Set([...document.querySelectorAll('figure[data-benchmark="0"][data-chart="train_loss"] .role-mark path')]
-               .map(path => path.__data__?.datum?.id).filter(id => id))]"""
+    drawn = f"""[...new Set([...document.querySelectorAll('{FIGURE.format(0, "train_loss")} .role-mark path')]
+                .map(path => path.__data__?.datum?.id).filter(id => id))]"""
     everything = set(browser.evaluate(drawn))
     assert runs["image"] <= everything, "failed and running ones too"
     for choice, wanted in (("ptq", "run.method === 'ptq'"), ("diffq λ 1", "run.label === 'λ 1'"), ("", "true")):
         browser.evaluate(f"""(() => {{ const select = document.querySelector('.curve-choice select');
                              select.value = '{choice}'; select.dispatchEvent(new Event('change')); }})()""")
-        ids = browser.evaluate(f"window.diffqReport.views['0/size'].data('runs').filter(run => {wanted}).map(run => run.id)")
-        ids = everything if choice == "" else ids
+        ids = everything if choice == "" else ids_where(browser, wanted)
         browser.wait_for(f"{drawn}.length === {len(ids)}")
         assert set(browser.evaluate(drawn)) == set(ids)
 

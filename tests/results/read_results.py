@@ -169,7 +169,8 @@ def check_files_of_others(sample, folder):
         file.attrs["schema_version"] = 1
 
     assert variant(older) == whole
-    assert variant(lambda file: set_attribute(file, "schema_version", "1")) == "attribute 'schema_version' is not a whole number"
+    answer = variant(lambda file: set_attribute(file, "schema_version", "1"))
+    assert answer == "attribute 'schema_version' is not a whole number", answer
     assert variant(lambda file: remove(file.attrs, "sweep")) == "attribute 'sweep' is missing"
     # Text set by h5py is of variable length.
     answer = variant(lambda file: set_attribute(file, "sweep", "other"))
