@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "launcher/journal.h"
 #include "results/durable_file.h"
+#include "results/merge.h"
 #include "results/report.h"
 
 namespace diffq {
@@ -26,39 +26,17 @@ ResultFile read(const fs::path& path) try {
                               "; `diffq run` on the same folder writes it anew from the runs' own files");
 }
 
-/// The first file's names, all files' rows; a run that several files report once.
 ResultFile read_together(const std::vector<std::string>& folders) {
-  ResultFile all;
-  std::unordered_set<std::string> seen;
+  std::vector<ResultFile> files;
   for (const std::string& folder : folders) {
     const auto path = fs::path(folder) / "results.h5";
     if (!fs::exists(path)) {
       throw std::invalid_argument(folder +
                                   ": holds no results.h5; give the --out folder of a sweep that has run");
     }
-    ResultFile file = read(path);
-    if (all.sweep.empty()) {
-      all.sweep = file.sweep;
-      all.program_version = file.program_version;
-      all.git_commit = file.git_commit;
-    }
-    std::unordered_set<std::string> added;
-    for (const RunRow& run : file.runs) {
-      if (seen.count(run.run_id) == 0) added.insert(run.run_id);
-    }
-    const auto take = [&](auto& from, auto& to) {
-      for (auto& row : from) {
-        if (added.count(row.run_id) > 0) to.push_back(std::move(row));
-      }
-    };
-    take(file.epochs, all.epochs);
-    take(file.layers, all.layers);
-    take(file.runs, all.runs);
-    all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
-    all.sweeps.insert(all.sweeps.end(), file.sweeps.begin(), file.sweeps.end());
-    seen.insert(added.begin(), added.end());
+    files.push_back(read(path));
   }
-  return all;
+  return merged(std::move(files));
 }
 
 struct Paths {
@@ -135,8 +113,7 @@ void watch(const ReportOptions& options) {
   std::fflush(stdout);
   std::optional<std::vector<fs::file_time_type>> written;
   do {
-    // Asked before the times: results.h5 is written for the last time before the journal's last line or after
-    // it.
+    // Asked first: the journal's last line comes after the last results.h5.
     if (all_have_ended(options.folders)) return;
     const auto times = writing_times(options.folders);
     if (!times || times == written) continue;

@@ -139,17 +139,16 @@ Spread spread_of(const std::vector<double>& values) {
   return result;
 }
 
+int knowledge_of(const RunRow& run) { return run.status == "done" ? 2 : run.status == "failed" ? 1 : 0; }
+
 std::vector<RunRow> unique_runs(const std::vector<RunRow>& runs) {
-  const auto worth = [](const RunRow& run) {
-    return run.status == "done" ? 2 : run.status == "failed" ? 1 : 0;
-  };
   std::vector<RunRow> result;
   std::map<std::string, size_t> places;
   for (const RunRow& run : runs) {
     const auto [place, is_new] = places.emplace(run.run_id, result.size());
     if (is_new || run.run_id.empty()) {
       result.push_back(run);
-    } else if (worth(run) > worth(result[place->second])) {
+    } else if (knowledge_of(run) > knowledge_of(result[place->second])) {
       result[place->second] = run;
     }
   }

@@ -34,6 +34,9 @@ struct Comparison {
   std::vector<ComparisonRow> rows;  ///< fp32, ptq, qat, lsq, diffq; then by bits or λ
 };
 
+/// How much a row knows of its run: done, failed, pending, by falling number.
+int knowledge_of(const RunRow& run);
+
 /// A run that several files report (shards train the same fp32 run) counts once, a finished one before
 /// others.
 std::vector<RunRow> unique_runs(const std::vector<RunRow>& runs);

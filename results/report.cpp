@@ -11,8 +11,7 @@
 namespace diffq {
 namespace {
 
-// --- Markdown
-// --------------------------------------------------------------------------------------------------------
+// --- Markdown ----------------------------------------------------------------------------------------------
 
 /// Escapes what Markdown would read as markup; an underscore within a word is none, and stays readable.
 std::string escaped(const std::string& text) {
@@ -51,7 +50,6 @@ std::string markdown_list(const std::vector<std::string>& items) {
 }
 
 std::string markdown_section(const Table& table) {
-  if (table.empty()) return "";
   const std::string note = table.note.empty() ? "" : escaped(table.note) + "\n\n";
   return "\n### " + escaped(table.title) + "\n\n" + note + markdown_table(table);
 }
@@ -66,8 +64,7 @@ std::string markdown_benchmark(const Comparison& comparison, const Analysis& ana
   return text;
 }
 
-// --- Terminal
-// --------------------------------------------------------------------------------------------------------
+// --- Terminal ----------------------------------------------------------------------------------------------
 
 std::string aligned(const Table& table) {
   const std::vector<Line>& lines = table.lines;
@@ -98,8 +95,7 @@ std::string terminal_benchmark(const Comparison& comparison, const Analysis& ana
   return text + "\n";
 }
 
-// --- CSV
-// -------------------------------------------------------------------------------------------------------------
+// --- CSV ---------------------------------------------------------------------------------------------------
 
 std::string csv_field(const std::string& value) {
   if (value.find_first_of(",\"\r\n") == std::string::npos) return value;

@@ -140,12 +140,22 @@
 
   // --- Reload of a live page ---
 
-  function startReload(seconds) {
+  async function startReload(seconds) {
     const label = document.getElementById("live"), box = label.querySelector("input");
     label.hidden = false;
     box.checked = sessionStorage.getItem("diffq-live") !== "off";
     box.addEventListener("change", () => sessionStorage.setItem("diffq-live", box.checked ? "on" : "off"));
-    setInterval(() => { if (box.checked) location.reload(); }, seconds * 1000);
+    // Charts have their height only when drawn: the reader's place is found again after that.
+    const place = sessionStorage.getItem("diffq-place");
+    if (place !== null) {
+      await drawAll();
+      window.scrollTo(0, Number(place));
+    }
+    setInterval(() => {
+      if (!box.checked) return;
+      sessionStorage.setItem("diffq-place", window.scrollY);
+      location.reload();
+    }, seconds * 1000);
   }
 
   root.dataset.theme = theme();

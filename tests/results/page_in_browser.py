@@ -147,10 +147,12 @@ def look(browser, page, runs, width, dark):
 def check_live(browser, page):
     browser.open(page)
     assert browser.evaluate("document.getElementById('live').checkVisibility()")
-    browser.evaluate("window.oldPage = true")
-    browser.wait_for("window.oldPage === undefined && document.readyState === 'complete'")
-    browser.evaluate("document.querySelector('#live input').click(); window.oldPage = true")
-    browser.evaluate("new Promise(wake => setTimeout(wake, 2500))")
+    browser.wait_for("window.oldPage = diffqReport.drawAll().then(() => window.scrollTo(0, 3000)).then(() => true)")
+    for _ in range(2):
+        browser.wait_for("window.oldPage === undefined && window.scrollY === 3000")  # again, at the same place
+        browser.wait_for("window.oldPage = true")
+    browser.wait_for("(box => { if (box.checked) box.click(); return !box.checked; })(document.querySelector('#live input'))")
+    browser.evaluate("window.oldPage = true; new Promise(wake => setTimeout(wake, 2500))")
     assert browser.evaluate("window.oldPage === true"), "held by the reader"
 
 

@@ -1,11 +1,16 @@
 """A headless Chromium, spoken to over its DevTools pipe; what a page logs, throws or fetches is kept."""
 import base64
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
+
+
+class Navigated(Exception):
+    """The page went while it was asked."""
 
 
 class Browser:
@@ -57,6 +62,8 @@ class Browser:
         while True:
             answer = self.receive()
             if answer.get("id") == self.number:
+                if "error" in answer and "navigated" in answer["error"]["message"]:
+                    raise Navigated
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
             self.events.append(answer)
@@ -76,7 +83,10 @@ class Browser:
 
     def wait_for(self, expression, seconds=30):
         deadline = time.monotonic() + seconds
-        while not self.evaluate(expression):
+        while True:
+            with contextlib.suppress(Navigated):
+                if self.evaluate(expression):
+                    return
             assert time.monotonic() < deadline, f"never came true: {expression}"
             time.sleep(0.05)
 
