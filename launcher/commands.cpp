@@ -8,12 +8,13 @@
 #include <stdexcept>
 
 #include "launcher/load_sweep.h"
+#include "launcher/rank_memory.h"
 #include "launcher/results_writer.h"
 #include "launcher/sweep_state.h"
 #include "results/durable_file.h"
 #include "results/report.h"
 #include "sweeps/plan.h"
-#include "trainer/train_run.h"
+#include "trainer/footprint.h"
 
 namespace diffq {
 namespace {
@@ -45,6 +46,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   }
   std::vector<PlanColumns> details;
   std::map<std::string, RunFootprint> sizes;
+  RankMemory memory;
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
     // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
     // should not take minutes.
@@ -52,11 +54,11 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     kind.erase("seed");
     kind.erase("start");
     kind["method"].erase("lambda");
-    kind["method"].erase("bits");
     const auto [known, is_new] = sizes.try_emplace(kind.dump());
     RunFootprint& size = known->second;
-    if (is_new) size = footprint(sweep.runs[i].spec, loaded.shapes[i]);
-    details.push_back({size.parameters, size.size_fp32_mb, size.memory_mb,
+    if (is_new) size = footprint(sweep.runs[i].spec, loaded.data[i].shape);
+    details.push_back({size.parameters, size.size_fp32_mb, size.start_size_mb, size.least_size_mb,
+                       memory.mb(sweep.runs[i], sweep.ranks_per_run),
                        out.empty() ? "" : state_word(folder.states[i])});
   }
   std::printf("%s", plan_text(sweep, details).c_str());

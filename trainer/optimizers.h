@@ -29,8 +29,6 @@ class Optimizer {
   /// in order.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   int64_t steps() const { return steps_; }
-  /// Bytes of state a value.
-  static int64_t state_bytes(const OptimizerSpec& spec);
 
  private:
   OptimizerSpec spec_;

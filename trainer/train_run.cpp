@@ -13,6 +13,7 @@
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
+#include "trainer/weight_average.h"
 
 namespace diffq {
 namespace {
@@ -60,6 +61,7 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<WeightAverage> average_;
   RunRecord record_;
   int64_t skipped_in_a_row_ = 0;  // up to the last step, over the ends of epochs
   std::string failure_;           ///< of this rank, not yet known to the group
@@ -96,6 +98,7 @@ void Training::prepare() {
     quantizer_->initialize_own();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+    if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
   });
   agree();
 }
@@ -137,6 +140,9 @@ EpochRow Training::train_epoch(int64_t epoch) {
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
     });
     if (result.skipped.empty()) {
+      alone([&] {
+        if (average_) average_->update();
+      });
       loss_sum += result.loss;
       ++counted;
       skipped_in_a_row_ = 0;
@@ -166,6 +172,7 @@ RunRecord Training::run() {
   for (int64_t epoch = 0; epoch < spec_.train.epochs; ++epoch) {
     EpochRow row = train_epoch(epoch);
     train_seconds += row.seconds;
+    if (average_) average_->swap();
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;
@@ -176,6 +183,8 @@ RunRecord Training::run() {
       record_.epochs.push_back(row);
       if (communicator_.rank() == 0) context_.on_epoch(row);
     });
+    // What is tested and packed in the end is the averages too.
+    if (average_ && epoch + 1 < spec_.train.epochs) average_->swap();
   }
   record_.run.train_seconds = train_seconds;
   record_.run.samples_per_second =
@@ -248,22 +257,6 @@ RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& c
   }
   communicator.agree(failure);
   return training->run();
-}
-
-RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
-  const auto task = make_task(spec, shape);
-  const auto quantizer = make_quantizer(spec.method, spec.quant);
-  const ParameterStore store(task->module(), *quantizer);
-  RunFootprint result;
-  for (const auto& entry : store.entries()) result.parameters += entry.numel;
-  result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
-  const int64_t own_state =
-      spec.method.method == Method::diffq ? 8 : Optimizer::state_bytes(spec.train.optimizer);
-  const int64_t bytes = store.bytes() +
-                        store.master().numel() * Optimizer::state_bytes(spec.train.optimizer) +
-                        store.own().numel() * own_state;
-  result.memory_mb = static_cast<double>(bytes) / (1 << 20);
-  return result;
 }
 
 }  // namespace diffq
