@@ -57,13 +57,14 @@ struct Needed {
   Box box;
 };
 
-Needed needed(const PhotoWindow& window, int eighths, int64_t crop, int64_t width, int64_t height) {
+Needed needed(const PhotoWindow& window, int eighths, const PhotoSpec& photos, int64_t width,
+              int64_t height) {
   Needed result;
   const auto axis = [&](double begin, double length, int64_t limit, int64_t& first, int64_t& count,
                         double& inner_begin, double& inner_length) {
     begin = begin * eighths / 8;
     length = length * eighths / 8;
-    const double reach = window.bounded ? 0 : resample_reach(length, crop);
+    const double reach = window.bounded ? 0 : resample_reach(photos.interpolation, length, photos.crop);
     first = std::clamp<int64_t>(static_cast<int64_t>(std::floor(begin - reach)), 0, limit - 1);
     count = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(begin + length + reach)), first + 1, limit) -
             first;
@@ -155,10 +156,14 @@ void PhotoDataset::write_file(int64_t file, int64_t sample, const std::optional<
   const PhotoWindow window = augment ? training_window(photos_, height, width, *augment, sample)
                                      : central_window(photos_, height, width);
   const int eighths = jpeg.scale_for(window.box, crop, crop);
-  const Needed use =
-      needed(window, eighths, crop, JpegReader::scaled(width, eighths), JpegReader::scaled(height, eighths));
+  const Needed use = needed(window, eighths, photos_, JpegReader::scaled(width, eighths),
+                            JpegReader::scaled(height, eighths));
   jpeg.read(eighths, use.part, scratch.decoded);
-  resample(scratch.decoded, use.box, crop, crop, scratch.resized);
+  if (photos_.interpolation == Interpolation::bicubic) {
+    resample_bicubic(scratch.decoded, use.box, crop, crop, scratch.room, scratch.resized);
+  } else {
+    resample(scratch.decoded, use.box, crop, crop, scratch.resized);
+  }
   if (window.mirrored) mirror(scratch.resized);
   if (augment && photos_.rand_augment > 0) {
     for (const auto& op : draw_augment_ops(photos_.rand_augment, *augment, sample)) {

@@ -2,55 +2,43 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numbers>
+
+#include "datasets/pixel_lanes.h"
 
 namespace diffq {
 namespace {
 
-using Bytes4 = uint8_t __attribute__((vector_size(4)));
-using Float4 = float __attribute__((vector_size(16)));  // the channels of a pixel
-
-Float4 pixel_at(const uint8_t* row, int64_t x) {
-  Bytes4 bytes;
-  std::memcpy(&bytes, row + 4 * x, sizeof bytes);
-  return __builtin_convertvector(bytes, Float4);
-}
-
 struct Linear {
   static constexpr int kTaps = 2;
-  static Float4 between(const Float4* v, float d) { return v[0] + (v[1] - v[0]) * d; }
+  static PixelLanes between(const PixelLanes* v, float d) { return v[0] + (v[1] - v[0]) * d; }
 };
 
 // The cubic through v[1] and v[2] with the slopes v[2] - v[0] and v[3] - v[1] there.
 struct Cubic {
   static constexpr int kTaps = 4;
-  static Float4 between(const Float4* v, float d) {
+  static PixelLanes between(const PixelLanes* v, float d) {
     return v[1] + d * (v[2] - v[0] + d * (2 * (v[0] - v[1]) + v[2] - v[3] + d * (v[1] - v[0] + v[3] - v[2])));
   }
 };
 
 // Pixels around (x, y), those at the edge standing for what is beyond it.
 template <class Curve>
-Float4 sample(const Bitmap& from, double x, double y) {
+PixelLanes sample(const Bitmap& from, double x, double y) {
   constexpr int kTaps = Curve::kTaps;
   const double left = std::floor(x - 0.5), top = std::floor(y - 0.5);
   const auto column = static_cast<int64_t>(left) - (kTaps / 2 - 1);
   const auto line = static_cast<int64_t>(top) - (kTaps / 2 - 1);
   const auto across = static_cast<float>(x - 0.5 - left), down = static_cast<float>(y - 0.5 - top);
-  Float4 rows[kTaps];
+  PixelLanes rows[kTaps];
   for (int k = 0; k < kTaps; ++k) {
     const uint8_t* row = from.row(std::clamp<int64_t>(line + k, 0, from.height - 1));
-    Float4 values[kTaps];
+    PixelLanes values[kTaps];
     for (int i = 0; i < kTaps; ++i)
-      values[i] = pixel_at(row, std::clamp<int64_t>(column + i, 0, from.width - 1));
+      values[i] = load_pixel(row + 4 * std::clamp<int64_t>(column + i, 0, from.width - 1));
     rows[k] = Curve::between(values, across);
   }
   return Curve::between(rows, down);
-}
-
-void store(const Float4& values, uint8_t* pixel) {
-  for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(std::clamp(values[c], 0.F, 255.F));
 }
 
 template <class Curve>
@@ -63,7 +51,7 @@ void transform_by(const Bitmap& from, const Affine& map, const std::array<uint8_
       const double from_x = map.a * column + map.b * line + map.c;
       const double from_y = map.d * column + map.e * line + map.f;
       if (from_x >= 0 && from_x < width && from_y >= 0 && from_y < height) {
-        store(sample<Curve>(from, from_x, from_y), pixel);
+        store_pixel(sample<Curve>(from, from_x, from_y), pixel);
       } else {
         std::copy(fill.begin(), fill.end(), pixel);
       }
