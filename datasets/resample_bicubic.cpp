@@ -49,13 +49,13 @@ Filter cubic_filter(double begin, double length, int64_t pixels, int64_t limit) 
   return filter;
 }
 
-void along_row(const Filter& filter, const uint8_t* from, uint8_t* to) {
-  for (size_t i = 0; i < filter.first.size(); ++i) {
+void along_row(const Filter& filter, const float* from, float* to) {
+  for (size_t i = 0; i < filter.first.size(); ++i, to += 4) {
     PixelLanes sum{0.5F, 0.5F, 0.5F, 0.5F};  // to the nearest
-    const uint8_t* pixel = from + 4 * filter.first[i];
+    const float* pixel = from + 4 * filter.first[i];
     const float* weights = &filter.weights[filter.taps * i];
     for (int64_t k = 0; k < filter.count[i]; ++k) sum += weights[k] * load_pixel(pixel + 4 * k);
-    store_pixel(sum, to + 4 * i);
+    store_pixel(sum, to);
   }
 }
 
@@ -72,16 +72,18 @@ void resample_bicubic(const Bitmap& from, const Box& box, int64_t width, int64_t
   const Filter down = cubic_filter(box.top, box.height, height, from.height);
   // As Pillow does, rows first, and bytes between the two directions: what shoots over is cut in both.
   room.resize(width, from.height);
-  for (int64_t y = down.first.front(); y < down.first.back() + down.count.back(); ++y)
-    along_row(across, from.row(y), room.row(y));
-  std::vector<float> sum(4 * width);
+  std::vector<float> row(4 * from.width), sum(4 * width);
+  for (int64_t y = down.first.front(); y < down.first.back() + down.count.back(); ++y) {
+    to_floats(from.row(y), 4 * from.width, row.data());
+    along_row(across, row.data(), sum.data());
+    to_bytes(sum.data(), 4 * width, room.row(y));
+  }
   to.resize(width, height);
   for (int64_t y = 0; y < height; ++y) {
     std::fill(sum.begin(), sum.end(), 0.5F);
     for (int64_t k = 0; k < down.count[y]; ++k)
       add_row(room.row(down.first[y] + k), down.weights[down.taps * y + k], 4 * width, sum.data());
-    uint8_t* out = to.row(y);
-    for (int64_t i = 0; i < 4 * width; ++i) out[i] = static_cast<uint8_t>(std::clamp(sum[i], 0.F, 255.F));
+    to_bytes(sum.data(), 4 * width, to.row(y));
   }
 }
 

@@ -22,40 +22,48 @@ struct Cubic {
   }
 };
 
-// Pixels around (x, y), those at the edge standing for what is beyond it.
+// A picture as floats.
+struct FloatPicture {
+  int64_t width, height;
+  std::vector<float> values;
+};
+
+// Pixels around (x, y), which is within the picture; those at its edge stand for what is beyond it.
 template <class Curve>
-PixelLanes sample(const Bitmap& from, double x, double y) {
+PixelLanes sample(const FloatPicture& from, double x, double y) {
   constexpr int kTaps = Curve::kTaps;
-  const double left = std::floor(x - 0.5), top = std::floor(y - 0.5);
-  const auto column = static_cast<int64_t>(left) - (kTaps / 2 - 1);
-  const auto line = static_cast<int64_t>(top) - (kTaps / 2 - 1);
-  const auto across = static_cast<float>(x - 0.5 - left), down = static_cast<float>(y - 0.5 - top);
+  // The pixel whose centre is the next to the left, and above: rounded down, x and y not being negative.
+  const auto left = static_cast<int64_t>(x + 0.5) - 1, top = static_cast<int64_t>(y + 0.5) - 1;
+  const auto across = static_cast<float>(x - 0.5 - static_cast<double>(left));
+  const auto down = static_cast<float>(y - 0.5 - static_cast<double>(top));
+  int64_t columns[kTaps];
+  for (int i = 0; i < kTaps; ++i)
+    columns[i] = 4 * std::clamp<int64_t>(left - (kTaps / 2 - 1) + i, 0, from.width - 1);
   PixelLanes rows[kTaps];
   for (int k = 0; k < kTaps; ++k) {
-    const uint8_t* row = from.row(std::clamp<int64_t>(line + k, 0, from.height - 1));
+    const int64_t line = std::clamp<int64_t>(top - (kTaps / 2 - 1) + k, 0, from.height - 1);
+    const float* row = from.values.data() + 4 * from.width * line;
     PixelLanes values[kTaps];
-    for (int i = 0; i < kTaps; ++i)
-      values[i] = load_pixel(row + 4 * std::clamp<int64_t>(column + i, 0, from.width - 1));
+    for (int i = 0; i < kTaps; ++i) values[i] = load_pixel(row + columns[i]);
     rows[k] = Curve::between(values, across);
   }
   return Curve::between(rows, down);
 }
 
 template <class Curve>
-void transform_by(const Bitmap& from, const Affine& map, const std::array<uint8_t, 3>& fill, Bitmap& to) {
+void transform_by(const FloatPicture& from, const Affine& map, const PixelLanes& fill, Bitmap& to) {
   const auto width = static_cast<double>(from.width), height = static_cast<double>(from.height);
+  std::vector<float> out(4 * to.width);
   for (int64_t y = 0; y < to.height; ++y) {
-    uint8_t* pixel = to.row(y);
-    for (int64_t x = 0; x < to.width; ++x, pixel += 4) {
-      const double column = static_cast<double>(x) + 0.5, line = static_cast<double>(y) + 0.5;
+    const double line = static_cast<double>(y) + 0.5;
+    for (int64_t x = 0; x < to.width; ++x) {
+      const double column = static_cast<double>(x) + 0.5;
       const double from_x = map.a * column + map.b * line + map.c;
       const double from_y = map.d * column + map.e * line + map.f;
-      if (from_x >= 0 && from_x < width && from_y >= 0 && from_y < height) {
-        store_pixel(sample<Curve>(from, from_x, from_y), pixel);
-      } else {
-        std::copy(fill.begin(), fill.end(), pixel);
-      }
+      const bool inside = from_x >= 0 && from_x < width && from_y >= 0 && from_y < height;
+      store_pixel(inside ? sample<Curve>(from, from_x, from_y) : fill, &out[4 * x]);
     }
+    to_bytes(out.data(), 4 * to.width, to.row(y));
   }
 }
 
@@ -69,11 +77,18 @@ Affine rotation(double degrees, int64_t width, int64_t height) {
 
 void transform(const Bitmap& from, const Affine& map, Interpolation interpolation,
                const std::array<uint8_t, 3>& fill, Bitmap& to) {
+  static thread_local FloatPicture floats;  // fresh memory is mapped page by page
+  floats.width = from.width;
+  floats.height = from.height;
+  floats.values.resize(from.bytes.size());
+  to_floats(from.bytes.data(), static_cast<int64_t>(from.bytes.size()), floats.values.data());
+  const PixelLanes colour{static_cast<float>(fill[0]), static_cast<float>(fill[1]),
+                          static_cast<float>(fill[2])};
   to.resize(from.width, from.height);
   if (interpolation == Interpolation::bicubic) {
-    transform_by<Cubic>(from, map, fill, to);
+    transform_by<Cubic>(floats, map, colour, to);
   } else {
-    transform_by<Linear>(from, map, fill, to);
+    transform_by<Linear>(floats, map, colour, to);
   }
 }
 
