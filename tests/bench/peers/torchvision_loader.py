@@ -26,7 +26,11 @@ crop = transforms.Compose([
     transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
 ])
 if args.deit:
-    from timm.data import create_transform
+    from PIL import ImageOps
+    from timm.data import auto_augment, create_transform
+
+    # Pillow 13 refuses to leave no bit, which timm asks for where the magnitude reaches 10.
+    auto_augment.NAME_TO_OP["PosterizeIncreasing"] = lambda picture, bits, **_: ImageOps.posterize(picture, max(bits, 1))
     crop = create_transform(224, is_training=True, auto_augment="rand-m9-mstd0.5-inc1", interpolation="bicubic", color_jitter=None,
                             re_prob=0.25, re_mode="pixel")
 
