@@ -113,10 +113,11 @@ EpochRow Training::train_epoch(int64_t epoch) {
   const auto next_batch = [&] {
     if (!failure_.empty()) throw std::runtime_error(failure_);
     if (!loader) {
-      loader.emplace(*data_.train,
-                     training_batches(data_.train->size(), train.batch_size, train.accumulate_steps,
-                                      spec_.seed, epoch, communicator_.rank(), communicator_.size()),
-                     AugmentKey{spec_.seed, epoch}, spec_.data.workers);
+      loader.emplace(
+          *data_.train,
+          training_batches(data_.train->size(), train.batch_size, train.accumulate_steps, spec_.seed, epoch,
+                           communicator_.rank(), communicator_.size(), 0, spec_.data.photos.repeats),
+          AugmentKey{spec_.seed, epoch}, spec_.data.workers);
     }
     const int64_t place = next_place;
     Batch batch = loader->next().value();
