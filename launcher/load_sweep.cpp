@@ -135,6 +135,7 @@ void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep) {
   check_folder(folder, sweep);
   try {
     std::filesystem::create_directories(folder / "runs");
+    remove_temporaries(folder);
     replace_file(folder / "sweep.json", sweep.resolved.dump(2) + "\n");
   } catch (const std::exception& error) {
     throw std::invalid_argument(folder.string() + ": can't be written: " + error.what() +

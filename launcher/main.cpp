@@ -71,6 +71,13 @@ void add_commands(CLI::App& app, Arguments& arguments) {
       ->required();
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
+  run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
+  run->add_option("--max-minutes", arguments.run.max_minutes,
+                  "Stop after so many minutes: every run writes a checkpoint; exit code 75")
+      ->check(CLI::Range(0.0, 1e9));
+  run->add_option("--max-starts", arguments.run.max_starts,
+                  "Give a run up after so many starts without a new checkpoint")
+      ->check(CLI::Range(1, 1000000));
   run->add_flag("--retry-failed", arguments.run.retry_failed, "Train failed runs again");
   run->add_flag("--quiet", arguments.run.quiet, "No progress and no table");
 

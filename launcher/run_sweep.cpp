@@ -10,11 +10,13 @@
 #include <numeric>
 #include <optional>
 
+#include "launcher/folder_lock.h"
 #include "launcher/group_runner.h"
 #include "launcher/load_sweep.h"
 #include "launcher/progress_line.h"
 #include "launcher/queue_service.h"
 #include "launcher/results_writer.h"
+#include "launcher/signals.h"
 #include "launcher/version.h"
 #include "launcher/world.h"
 #include "results/report.h"
@@ -22,10 +24,13 @@
 namespace diffq {
 namespace {
 
+constexpr int kGoOn = 75;  // EX_TEMPFAIL
+
 // What world rank 0 alone has to know before it starts.
 struct Outlook {
   std::vector<size_t> selected;
   FolderState folder;  ///< what earlier starts left
+  std::unique_ptr<FolderLock> lock;
 };
 
 std::vector<size_t> all_runs(const Sweep& sweep) {
@@ -41,6 +46,17 @@ FolderState earlier(const Sweep& sweep, const RunOptions& options) {
   return state;
 }
 
+std::unique_ptr<FolderLock> lock_folder(const std::string& folder) {
+  try {
+    std::filesystem::create_directories(folder);
+    return std::make_unique<FolderLock>(folder);
+  } catch (const std::invalid_argument&) {
+    throw;  // taken
+  } catch (const std::exception& error) {
+    throw std::invalid_argument(folder + ": can't be written: " + error.what() + "; give another --out");
+  }
+}
+
 // Rank 0 checks everything the user wrote; all ranks learn of its verdict before anything is made.
 std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& world, Outlook& outlook) {
   std::string text, error;
@@ -48,7 +64,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   if (world.rank() == 0) {
     try {
       LoadedSweep loaded = load_sweep(options.sweep_file, options.overrides);
-      sweep = std::move(loaded.sweep);
+      sweep = shard_of(std::move(loaded.sweep), options.shard);
       text = std::move(loaded.text);
       outlook.selected = options.only.empty() ? all_runs(sweep) : select_runs(sweep, options.only);
       if (world.size() % sweep.ranks_per_run != 0) {
@@ -58,6 +74,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
                                     " ranks of this job; start mpirun -n with a multiple of it");
       }
       check_folder(options.out, sweep);
+      outlook.lock = lock_folder(options.out);
       outlook.folder = earlier(sweep, options);
       prepare_folder(options.out, sweep);
     } catch (const std::invalid_argument& wrong) {
@@ -67,7 +84,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   }
   if (world.broadcast(error.empty() ? 1 : 0) == 0) return std::nullopt;
   text = world.broadcast(text);
-  if (world.rank() != 0) sweep = read_broadcast_sweep(text);
+  if (world.rank() != 0) sweep = shard_of(read_broadcast_sweep(text), options.shard);
   return sweep;
 }
 
@@ -96,13 +113,16 @@ std::vector<EnvironmentRow> gather_environment(const World& world) {
 // last word.
 class Headquarters {
  public:
-  Headquarters(const Sweep& sweep, const RunOptions& options, Outlook outlook,
+  Headquarters(const Sweep& sweep, const RunOptions& options, Outlook outlook, const StopSignals& signals,
                std::vector<EnvironmentRow> environment, MPI_Comm queue, int groups)
       : options_(options),
-        state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment)),
+        signals_(signals),
+        lock_(std::move(outlook.lock)),
+        state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment),
+               options.max_starts),
         progress_(state_, options.quiet),
         writer_(state_, options.out),
-        service_(queue, groups, state_, progress_) {}
+        service_(queue, groups, sweep.ranks_per_run, state_, progress_, [this] { return housekeeping(); }) {}
 
   // After this rank's last run. Returns the exit code.
   int close() {
@@ -115,11 +135,24 @@ class Headquarters {
                   options_.out.c_str());
       std::fflush(stdout);
     }
+    if (state_.unfinished() > 0) return kGoOn;
     return state_.count(RunState::failed) > 0 ? 1 : 0;
   }
 
  private:
+  // On the service's thread: a sign of life, and why the sweep is to stop, if it is.
+  std::string housekeeping() {
+    lock_->renew();
+    if (!signals_.name().empty()) return signals_.name();
+    const std::chrono::duration<double, std::ratio<60>> minutes = std::chrono::steady_clock::now() - began_;
+    if (options_.max_minutes > 0 && minutes.count() > options_.max_minutes) return "--max-minutes";
+    return "";
+  }
+
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   const RunOptions& options_;
+  const StopSignals& signals_;
+  std::unique_ptr<FolderLock> lock_;
   SweepState state_;
   ProgressLine progress_;
   ResultsWriter writer_;
@@ -129,6 +162,7 @@ class Headquarters {
 }  // namespace
 
 int run_sweep(const RunOptions& options, const TrainFunction& train) {
+  const StopSignals signals;  // from the very start: before, they would end the process
   const World world;
   Outlook outlook;
   const std::optional<Sweep> sweep = agree_on_sweep(options, world, outlook);
@@ -148,9 +182,10 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   {
     std::optional<Headquarters> headquarters;
     if (world.rank() == 0)
-      headquarters.emplace(*sweep, options, std::move(outlook), std::move(environment), queue_comm, groups);
+      headquarters.emplace(*sweep, options, std::move(outlook), signals, std::move(environment), queue_comm,
+                           groups);
     MpiCommunicator communicator(group_comm, world.host());
-    GroupRunner(*sweep, options.out, group, queue_comm, communicator, train).run();
+    GroupRunner(*sweep, options.out, group, queue_comm, communicator, signals, train).run();
     if (headquarters) code = headquarters->close();
   }
   // All writing has ended before the last barrier; all ranks return the same.

@@ -48,6 +48,10 @@ RunSpec read_model_config(const std::string& config, const std::string& source);
 /// too. Throws std::invalid_argument for an unknown field or when nothing is left.
 std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only);
 
+/// The part i of N that --shard "i/N" (i from 0) keeps: runs with what they start from, in turn. All of the
+/// sweep for "". Throws std::invalid_argument.
+Sweep shard_of(Sweep sweep, const std::string& shard);
+
 /// First 12 hex digits of the hash over a canonical specification (XXH3, 128 bits, of its compact dump with
 /// sorted keys).
 std::string run_id_of(const nlohmann::json& canonical);

@@ -114,6 +114,7 @@ struct TrainSpec {
   double label_smoothing =
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;
+  double checkpoint_minutes = 5;  ///< changes no result: not part of the run's id
 };
 
 struct EvalSpec {
