@@ -49,6 +49,7 @@ int internal_failure(const std::string& what) {
 struct Arguments {
   std::string sweep_file, folder, plan_out;
   std::string path, data, root;
+  bool deep = false, watch = false;
   diffq::ExportOptions model_export;
   diffq::RunOptions run;
   diffq::ReportOptions report;
@@ -83,6 +84,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
 
   CLI::App* status = app.add_subcommand("status", "How far a sweep is, also while it runs elsewhere");
   status->add_option("DIR", arguments.folder)->required();
+  status->add_flag("--watch", arguments.watch, "Again every few seconds, until the sweep ends");
 
   CLI::App* report =
       app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
@@ -93,6 +95,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* verify =
       app.add_subcommand("verify", "Check that an output folder, or one of its files, is whole");
   verify->add_option("PATH", arguments.path)->required();
+  verify->add_flag("--deep", arguments.deep, "Open every file, not only compare it with the journal's sums");
 
   CLI::App* model_export =
       app.add_subcommand("export", "Write the model of a finished run for use elsewhere");
@@ -117,8 +120,8 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
     return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out);
   }
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
-  if (app.got_subcommand("status")) return diffq::status_command(arguments.folder);
-  if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path);
+  if (app.got_subcommand("status")) return diffq::status_command(arguments.folder, arguments.watch);
+  if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path, arguments.deep);
   if (app.got_subcommand("export")) return diffq::export_command(arguments.model_export);
   if (app.got_subcommand("inspect")) return diffq::inspect_command(arguments.path);
   if (app.got_subcommand("eval")) return diffq::eval_command(arguments.path, arguments.data, arguments.root);
