@@ -9,12 +9,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
 
 #include "datasets/data_spec.h"
 
 namespace diffq {
 
-/// input: float32 [samples, channels, height, width]; target: int64 [samples].
+/// Pictures: input float32 [samples, channels, height, width], target int64 [samples].
 struct Batch {
   at::Tensor input;
   at::Tensor target;
@@ -35,16 +36,17 @@ class Dataset {
   virtual Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const = 0;
 };
 
-/// What a model needs to know of its input (after cropping).
+/// What a model needs to know of its data; pictures: after cropping.
 struct ImageShape {
   int64_t channels = 0;
   int64_t height = 0;
   int64_t width = 0;
   int64_t classes = 0;
 };
+using DataShape = std::variant<ImageShape>;
 
 struct DataSplits {
-  ImageShape shape;
+  DataShape shape;
   std::shared_ptr<const Dataset> train;
   std::shared_ptr<const Dataset> valid;  ///< held out of the training set: what choices are made on
   std::shared_ptr<const Dataset> test;   ///< reported, never used to choose
@@ -52,7 +54,7 @@ struct DataSplits {
 
 /// Sizes without reading all data: headers only.
 struct DataSummary {
-  ImageShape shape;
+  DataShape shape;
   int64_t train = 0, valid = 0, test = 0;
 };
 

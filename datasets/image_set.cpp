@@ -30,8 +30,9 @@ void check_augment(const AugmentSpec& augment, const Pictures& pictures) {
 DataSummary summarise(const DataSpec& spec, const ImageSet& set) {
   check_augment(spec.augment, set.train);
   DataSummary summary = divide(spec, {set.train.count, set.train.path}, {set.test.count, set.test.path});
-  summary.shape = {set.train.channels, set.train.height, set.train.width, set.classes};
-  if (spec.augment.crop != 0) summary.shape.height = summary.shape.width = spec.augment.crop;
+  ImageShape shape{set.train.channels, set.train.height, set.train.width, set.classes};
+  if (spec.augment.crop != 0) shape.height = shape.width = spec.augment.crop;
+  summary.shape = shape;
   return summary;
 }
 

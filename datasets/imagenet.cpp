@@ -57,7 +57,8 @@ DataSummary summarise(const DataSpec& spec, const ClassFolders& folders) {
   check_not_negative("data.max_corrupt", spec.max_corrupt);
   DataSummary summary =
       divide(spec, {folders.train.count(), spec.root + "/train"}, {folders.val.count(), spec.root + "/val"});
-  summary.shape = {3, spec.photos.crop, spec.photos.crop, static_cast<int64_t>(folders.classes.size())};
+  summary.shape =
+      ImageShape{3, spec.photos.crop, spec.photos.crop, static_cast<int64_t>(folders.classes.size())};
   return summary;
 }
 
@@ -94,8 +95,9 @@ DataSplits open_imagenet(const DataSpec& spec) {
   const DataSummary summary = summarise(spec, *folders);
   check_headers(*folders);
   const auto corrupt = std::make_shared<CorruptFiles>(spec.max_corrupt);
-  const std::vector<int64_t> train = balanced_order(folders->train, summary.shape.classes);
-  const std::vector<int64_t> test = balanced_order(folders->val, summary.shape.classes);
+  const auto classes = static_cast<int64_t>(folders->classes.size());
+  const std::vector<int64_t> train = balanced_order(folders->train, classes);
+  const std::vector<int64_t> test = balanced_order(folders->val, classes);
   const auto part = [&](const PictureFiles& files, auto begin, auto end) {
     return std::make_shared<const PhotoDataset>(folders, files, std::vector<int64_t>(begin, end), spec.photos,
                                                 corrupt);

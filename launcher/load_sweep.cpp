@@ -45,12 +45,12 @@ void check_run(const std::string& path, const Run& run, const DataSummary& summa
 }
 
 // Weights of the user's own must be those of the model.
-void check_start(const std::string& path, const Run& run, const ImageShape& shape) {
+void check_start(const std::string& path, const Run& run, const DataShape& shape) {
   const std::string& start = run.spec.method.start;
   std::string what;
   try {
     const PackedModel file = PackedModel::read(start);
-    what = differences(file, make_task(run.spec.model, shape, run.spec.seed)->module());
+    what = differences(file, make_task(run.spec, shape)->module());
     if (!what.empty()) what = start + ": is of another model: " + what + "; give weights of this one";
   } catch (const std::invalid_argument& error) {
     what = error.what();

@@ -14,8 +14,8 @@ namespace diffq {
 /// A sweep with what other ranks need to read it the same way without touching a file.
 struct LoadedSweep {
   Sweep sweep;
-  std::vector<ImageShape> shapes;  ///< of each run's data
-  std::string text;                ///< for read_broadcast_sweep
+  std::vector<DataShape> shapes;  ///< of each run's data
+  std::string text;               ///< for read_broadcast_sweep
 };
 
 /// Reads and checks everything the user wrote. Throws std::invalid_argument "WHERE: what is wrong; what would

@@ -184,7 +184,7 @@ int eval_command(const std::string& file, const std::string& data, const std::st
   if (!root.empty()) spec.data.root = root;
   at::set_num_threads(compute_threads(1));
   const DataSplits splits = open_data(spec.data);
-  const std::unique_ptr<Task> task = make_task(spec.model, splits.shape, spec.seed);
+  const std::unique_ptr<Task> task = make_task(spec, splits.shape);
   try {
     load_module(model, task->module());
   } catch (const std::invalid_argument& error) {

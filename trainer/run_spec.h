@@ -122,12 +122,12 @@ struct EvalSpec {
 };
 
 struct RunSpec {
-  DataSpec data;
-  ModelSpec model;
-  TrainSpec train;
-  EvalSpec eval;
-  QuantSpec quant;
-  MethodSpec method;
+  DataSpec data = {};
+  ModelSpec model = {};
+  TrainSpec train = {};
+  EvalSpec eval = {};
+  QuantSpec quant = {};
+  MethodSpec method = {};
   uint64_t seed = 1;
 };
 

@@ -24,10 +24,19 @@ struct MetricSums {
   double count = 0;  ///< samples
 };
 
+/// Where a training batch stands: what its random choices are a function of.
+struct BatchPlace {
+  uint64_t seed = 0;
+  int64_t epoch = 0;
+  int64_t first = 0;  ///< place of its first sample in the epoch's order
+};
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual torch::nn::Module& module() = 0;
+  /// What training does to a batch across its samples, before loss(): mixup.
+  virtual Batch combine(Batch batch, const BatchPlace&) const { return batch; }
   /// Mean loss over the batch, with graph; the module is in training mode.
   virtual at::Tensor loss(const Batch& batch) = 0;
   /// Sums over the batch; the module is in evaluation mode, without gradients.
@@ -39,10 +48,13 @@ class Task {
   virtual bool higher_is_better() const = 0;
 };
 
-/// Cross entropy and accuracy (%). Initial weights are a function of (seed, model) alone. Targets of the
-/// training loss are classes, int64 [samples], or probabilities, float32 [samples, classes];
-/// `label_smoothing` is for that loss alone.
-std::unique_ptr<Task> make_task(const ModelSpec& model, const ImageShape& shape, uint64_t seed,
-                                double label_smoothing = 0);
+/// The task of the run's model, on data of this shape. Initial weights are a function of (seed, model) alone.
+/// Throws std::invalid_argument if the model can't take the data.
+std::unique_ptr<Task> make_task(const RunSpec& spec, const DataShape& shape);
+
+/// Pictures: cross entropy and accuracy (%). Targets of the training loss are classes, int64 [samples], or
+/// probabilities, float32 [samples, classes]; label smoothing is for that loss alone. Initial weights come
+/// from torch's default generator.
+std::unique_ptr<Task> make_image_task(const RunSpec& spec, const ImageShape& shape);
 
 }  // namespace diffq

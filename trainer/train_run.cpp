@@ -9,7 +9,6 @@
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/evaluate.h"
-#include "trainer/mixup.h"
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
@@ -35,7 +34,7 @@ class Training {
         communicator_(communicator),
         context_(context),
         run_key_(std::stoull(context.run_id, nullptr, 16)),
-        task_(make_task(spec.model, data.shape, spec.seed, spec.train.label_smoothing)),
+        task_(make_task(spec, data.shape)),
         quantizer_(make_quantizer(spec.method, spec.quant)),
         store_(task_->module(), *quantizer_) {}
 
@@ -176,7 +175,7 @@ EpochRow Training::train_epoch() {
     const int64_t place = next_place;
     Batch batch = loader->next().value();
     next_place += batch.input.size(0);
-    return mix_batch(std::move(batch), data_.shape.classes, train.mix, spec_.seed, epoch, place);
+    return task_->combine(std::move(batch), {spec_.seed, epoch, place});
   };
   EpochRow row;
   row.run_id = context_.run_id;
@@ -315,8 +314,8 @@ RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& c
   return training->run();
 }
 
-RunFootprint footprint(const RunSpec& spec, const ImageShape& shape) {
-  const auto task = make_task(spec.model, shape, spec.seed);
+RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
+  const auto task = make_task(spec, shape);
   const auto quantizer = make_quantizer(spec.method, spec.quant);
   const ParameterStore store(task->module(), *quantizer);
   RunFootprint result;

@@ -61,6 +61,6 @@ struct RunFootprint {
   double memory_mb =
       0;  ///< buffers and optimiser state of a rank, without activations and the libraries themselves
 };
-RunFootprint footprint(const RunSpec& spec, const ImageShape& shape);
+RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
 
 }  // namespace diffq

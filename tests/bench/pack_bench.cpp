@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 10;
   MethodSpec method;
   method.method = Method::diffq;
-  const auto task = make_task({ModelName::resnet18}, {3, 32, 32, 10}, 1);
+  const auto task = make_task({.model = {.name = ModelName::resnet18}}, ImageShape{3, 32, 32, 10});
   const auto quantizer = make_quantizer(method, {});
   const ParameterStore store(task->module(), *quantizer);
   quantizer->initialize_own();

@@ -41,7 +41,7 @@ class Subject {
   Subject(const std::string& method, const Load& load, Communicator& communicator)
       : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq, load)) {
     const ImageShape shape = load.shape();
-    task_ = make_task(spec_.model, shape, spec_.seed);
+    task_ = make_task(spec_, shape);
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
                                         : make_quantizer(spec_.method, spec_.quant);
     store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);

@@ -85,10 +85,10 @@ TEST_F(Cifar, TenClassesWrittenByHand) {
   write_bytes(folder_.path() / "test_batch.bin", record({8}, {255, 0, 7}, 0, 255));
 
   const DataSplits splits = open_data(spec_of(DataName::cifar10, 1));
-  EXPECT_EQ(splits.shape.channels, 3);
-  EXPECT_EQ(splits.shape.height, 32);
-  EXPECT_EQ(splits.shape.width, 32);
-  EXPECT_EQ(splits.shape.classes, 10);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).channels, 3);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).height, 32);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).width, 32);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).classes, 10);
   ASSERT_EQ(splits.train->size(), 6);
 
   const Batch train = all_of(*splits.train);
@@ -122,7 +122,7 @@ TEST_F(Cifar, OfAHundredClassesTheFineLabelIsLearnt) {
   append(folder_.path() / "train.bin", record({1, 50}, {255, 255, 255}, 255, 0));
   write_bytes(folder_.path() / "test.bin", record({5, 7}, {255, 0, 0}, 255, 0));
   const DataSplits splits = open_data(spec_of(DataName::cifar100, 1));
-  EXPECT_EQ(splits.shape.classes, 100);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).classes, 100);
   const Batch train = all_of(*splits.train);
   EXPECT_TRUE(at::equal(train.target, at::tensor({3, 99}, at::kLong)));
   // Two label bytes are skipped, not one.
@@ -140,12 +140,12 @@ TEST_F(Cifar, FilesOfAnyNumberOfRecords) {
   EXPECT_EQ(ten.train, 11);
   EXPECT_EQ(ten.valid, 4);
   EXPECT_EQ(ten.test, 2);
-  EXPECT_EQ(ten.shape.classes, 10);
+  EXPECT_EQ(std::get<ImageShape>(ten.shape).classes, 10);
   write_cifar100(folder_.path(), {.records = 7, .test = 5});
   const DataSummary hundred = check_data(spec_of(DataName::cifar100, 1));
   EXPECT_EQ(hundred.train, 6);
   EXPECT_EQ(hundred.test, 5);
-  EXPECT_EQ(hundred.shape.classes, 100);
+  EXPECT_EQ(std::get<ImageShape>(hundred.shape).classes, 100);
 }
 
 TEST_F(Cifar, RootIsTheFolderOrTheOneThatHoldsIt) {

@@ -84,10 +84,10 @@ TEST_F(ImageNet, SplitsHoldEveryClassAlike) {
   EXPECT_EQ(summary.train, 16);
   EXPECT_EQ(summary.valid, 6);
   EXPECT_EQ(summary.test, 12);
-  EXPECT_EQ(summary.shape.channels, 3);
-  EXPECT_EQ(summary.shape.height, 32);
-  EXPECT_EQ(summary.shape.width, 32);
-  EXPECT_EQ(summary.shape.classes, 3);
+  EXPECT_EQ(std::get<ImageShape>(summary.shape).channels, 3);
+  EXPECT_EQ(std::get<ImageShape>(summary.shape).height, 32);
+  EXPECT_EQ(std::get<ImageShape>(summary.shape).width, 32);
+  EXPECT_EQ(std::get<ImageShape>(summary.shape).classes, 3);
   const DataSplits splits = open_data(spec_);
   using Counts = std::map<int64_t, int64_t>;
   EXPECT_EQ(class_counts(*splits.valid), (Counts{{0, 2}, {1, 2}, {2, 2}}));

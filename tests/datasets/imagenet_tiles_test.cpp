@@ -42,7 +42,7 @@ TEST(ImageNetTiles, ColoursAloneTellMoreThanChance) {
   const DataSummary summary = check_data(spec);
   EXPECT_EQ(summary.train, 3164 - 200);
   EXPECT_EQ(summary.test, 294);
-  EXPECT_EQ(summary.shape.classes, 20);
+  EXPECT_EQ(std::get<ImageShape>(summary.shape).classes, 20);
 
   const DataSplits splits = open_data(spec);
   at::Tensor train_labels, test_labels, valid_labels;

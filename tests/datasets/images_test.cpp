@@ -59,7 +59,7 @@ TEST_F(Images, NormalisationOfAHandWrittenSet) {
   spec.root = folder_.path().string();
   spec.valid_samples = 1;
   const DataSplits splits = open_data(spec);
-  EXPECT_EQ(splits.shape.classes, 3);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).classes, 3);
   const Batch train = splits.train->batch(std::array<int64_t, 3>{1, 0, 1}, std::nullopt);
   EXPECT_TRUE(at::equal(train.input.flatten(), at::tensor({1.F, -1.F, -1.F, 1.F, 1.F, -1.F})));
   EXPECT_TRUE(at::equal(train.target, at::tensor({2, 0, 2}, at::kLong)));
@@ -77,7 +77,7 @@ TEST_F(Images, SplitsAndLimits) {
   spec.test_samples = 15;
   const DataSummary summary = check_data(spec);
   const DataSplits splits = open_data(spec);
-  for (const ImageShape& shape : {summary.shape, splits.shape}) {
+  for (const ImageShape& shape : {std::get<ImageShape>(summary.shape), std::get<ImageShape>(splits.shape)}) {
     EXPECT_EQ(shape.channels, 3);
     EXPECT_EQ(shape.height, 5);
     EXPECT_EQ(shape.width, 7);
@@ -150,8 +150,8 @@ TEST_F(Images, AugmentationAgreesWithTensorOperations) {
     const DataSplits splits = open_data(spec);
     for (const AugmentKey& key : {AugmentKey{1, 0}, AugmentKey{1, 1}, AugmentKey{uint64_t{1} << 40, 500}}) {
       const at::Tensor got = splits.train->batch(counting(25), key).input;
-      EXPECT_EQ(got.size(2), splits.shape.height);
-      EXPECT_EQ(got.size(3), splits.shape.width);
+      EXPECT_EQ(got.size(2), std::get<ImageShape>(splits.shape).height);
+      EXPECT_EQ(got.size(3), std::get<ImageShape>(splits.shape).width);
       for (int64_t i = 0; i < 25; ++i) {
         for (int64_t c = 0; c < 2; ++c) {
           const at::Tensor slow =
@@ -168,7 +168,7 @@ TEST_F(Images, EvaluationCutsTheCentre) {
   const at::Tensor whole = open_data(spec).test->batch(counting(3), std::nullopt).input;
   spec.augment = {2, 6, true};
   const DataSplits splits = open_data(spec);
-  EXPECT_EQ(check_data(spec).shape.width, 6);
+  EXPECT_EQ(std::get<ImageShape>(check_data(spec).shape).width, 6);
   EXPECT_TRUE(
       at::equal(splits.test->batch(counting(3), std::nullopt).input, whole.narrow(2, 1, 6).narrow(3, 2, 6)));
 }

@@ -63,10 +63,10 @@ TEST_F(Mnist, OpensAsAskedFor) {
   EXPECT_EQ(summary.valid, 10000);
   EXPECT_EQ(summary.test, 10000);
   const DataSplits splits = open_data(spec_);
-  EXPECT_EQ(splits.shape.channels, 1);
-  EXPECT_EQ(splits.shape.height, 28);
-  EXPECT_EQ(splits.shape.width, 28);
-  EXPECT_EQ(splits.shape.classes, 10);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).channels, 1);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).height, 28);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).width, 28);
+  EXPECT_EQ(std::get<ImageShape>(splits.shape).classes, 10);
   const Batch batch = splits.train->batch(std::array<int64_t, 5>{0, 1, 2, 3, 4}, std::nullopt);
   const std::span target(batch.target.const_data_ptr<int64_t>(), 5);
   EXPECT_EQ(std::vector<int64_t>(target.begin(), target.end()), (std::vector<int64_t>{5, 0, 4, 1, 9}));

@@ -41,7 +41,8 @@ TEST_F(LoadSweepTest, KnowsTheShapeOfEachRunsData) {
   const LoadedSweep loaded = load_sweep(file(), {});
   EXPECT_EQ(loaded.sweep.runs.size(), 6u);
   ASSERT_EQ(loaded.shapes.size(), 6u);
-  for (const ImageShape& shape : loaded.shapes) {
+  for (const DataShape& each : loaded.shapes) {
+    const auto& shape = std::get<ImageShape>(each);
     EXPECT_EQ(shape.height, 12);
     EXPECT_EQ(shape.channels, 1);
     EXPECT_EQ(shape.classes, 4);
@@ -144,9 +145,9 @@ TEST_F(LoadSweepTest, WeightsToStartFromMustBeThoseOfTheModel) {
       refusal().find(file() + ": benchmarks[0].methods[0].start: " + start + ": not a safetensors file"), 0u)
       << refusal();
 
-  const ImageShape shape = load_sweep(sound, {}).shapes[0];
+  const auto shape = std::get<ImageShape>(load_sweep(sound, {}).shapes[0]);
   const auto write_weights = [&](const ModelSpec& spec, const ImageShape& of) {
-    const auto task = make_task(spec, of, 1);
+    const auto task = make_task({.model = spec}, of);
     const auto quantizer = make_quantizer({}, {});
     const ParameterStore store(task->module(), *quantizer);
     write_model(start, pack_model(store, *quantizer, Coding::bits, "{}"));

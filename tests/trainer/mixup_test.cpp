@@ -83,8 +83,10 @@ TEST(Mixup, SharesAreBetaDistributed) {
 
 TEST(LabelSmoothing, IsSpreadOverAllClasses) {
   const ImageShape shape{1, 8, 8, 4};
-  const auto plain = make_task({ModelName::small_cnn, false}, shape, 1);
-  const auto smooth = make_task({ModelName::small_cnn, false}, shape, 1, 0.2);
+  RunSpec spec{.model = {ModelName::small_cnn, false}};
+  const auto plain = make_task(spec, shape);
+  spec.train.label_smoothing = 0.2;
+  const auto smooth = make_task(spec, shape);
   const Batch batch{at::randn({6, 1, 8, 8}), at::tensor({0, 1, 2, 3, 0, 1}, at::kLong)};
   const at::Tensor own = at::one_hot(batch.target, 4).to(at::kFloat);
   const double expected = plain->loss({batch.input, own * 0.8 + 0.05}).item<double>();

@@ -25,7 +25,7 @@ TEST_P(ModelStep, GivesEveryParameterItsGradientOnce) {
   spec.train.batch_size = 4;
   spec.train.optimizer = {.lr = 1e-3, .momentum = 0};
   const auto alone = single_rank();
-  TrainingRig rig(spec, data, *alone, {.task = make_task(spec.model, shape, 1)});
+  TrainingRig rig(spec, data, *alone, {.task = make_task({.model = spec.model}, shape)});
   std::map<std::string, int> gradients;
   std::map<std::string, double> largest;
   for (const auto& item : rig.module().named_parameters()) {

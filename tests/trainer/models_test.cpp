@@ -106,8 +106,9 @@ TEST(Models, InitialWeightsDependOnSeedAndModelAlone) {
        {std::pair{ModelName::small_cnn, 8}, {ModelName::deit_tiny, 16}, {ModelName::efficientnet_b3, 32}}) {
     const ModelSpec spec{.name = name};
     const ImageShape shape{3, side, side, 4};
-    const auto first = make_task(spec, shape, 5), again = make_task(spec, shape, 5),
-               other = make_task(spec, shape, 6);
+    const auto first = make_task({.model = spec, .seed = 5}, shape),
+               again = make_task({.model = spec, .seed = 5}, shape),
+               other = make_task({.model = spec, .seed = 6}, shape);
     EXPECT_TRUE(same_bits(first->module().parameters(), again->module().parameters()));
     EXPECT_FALSE(same_bits(first->module().parameters(), other->module().parameters()));
   }

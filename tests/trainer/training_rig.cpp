@@ -49,7 +49,7 @@ RunSpec small_spec(Method method) {
 
 std::shared_ptr<Task> make_small_task(const RunSpec& spec) {
   const std::lock_guard lock(generator_mutex());
-  return make_task(spec.model, kSmallShape, spec.seed);
+  return make_task(spec, kSmallShape);
 }
 
 TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communicator& communicator,
