@@ -84,14 +84,15 @@ RunRow check_run(const fs::path& folder, const std::string& run_id) {
   return result.runs[0];
 }
 
-/// Against the sizes and sums that the journal has of a run's files.
-void check_sums(const fs::path& folder, const std::map<std::string, FileSum>& files) {
+/// The first file that has not the size and sum that the journal has of it, and what it lacks; or "".
+std::string difference(const fs::path& folder, const std::map<std::string, FileSum>& files) {
   for (const auto& [name, expected] : files) {
-    std::error_code missing;
-    if (static_cast<int64_t>(fs::file_size(folder / name, missing)) != expected.bytes || missing)
-      disagree(folder / name, missing ? "is missing" : "has not the size that the journal has");
-    if (sum_file(folder / name) != expected) disagree(folder / name, "has not the sum that the journal has");
+    const std::string path = (folder / name).string();
+    if (!fs::exists(path)) return path + ": is missing";
+    if (fs::file_size(path) != static_cast<uint64_t>(expected.bytes) || sum_file(path) != expected)
+      return path + ": has not the content that the journal has the sum of";
   }
+  return "";
 }
 
 /// What a finished run has reached.
@@ -141,9 +142,10 @@ class FolderCheck {
 
   Numbers check_done(const fs::path& run_folder, const std::string& run_id, const RunHistory& history) const {
     const auto files = history.files();
-    check_sums(run_folder, files);
-    if (deep_ || files.empty()) {
-      const RunRow row = check_run(run_folder, run_id);
+    const std::string differs = difference(run_folder, files);
+    if (deep_ || files.empty() || !differs.empty()) {
+      const RunRow row = check_run(run_folder, run_id);  // which may know better what is wrong
+      if (!differs.empty()) throw std::invalid_argument(differs);
       return {row.metric, row.size_mb};
     }
     const auto number = [&](const char* key) {
