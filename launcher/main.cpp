@@ -79,6 +79,9 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--max-starts", arguments.run.max_starts,
                   "Give a run up after so many starts without a new checkpoint")
       ->check(CLI::Range(1, 1000000));
+  run->add_option("--host-deadline", arguments.run.host_deadline_seconds,
+                  "Seconds without a sign of life after which a host counts as lost (default 120)")
+      ->check(CLI::Range(1, 1000000));
   run->add_flag("--retry-failed", arguments.run.retry_failed, "Train failed runs again");
   run->add_flag("--quiet", arguments.run.quiet, "No progress and no table");
 

@@ -2,16 +2,20 @@
 
 #include <ATen/Parallel.h>
 #include <torch/version.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <thread>
 
 #include "launcher/folder_lock.h"
 #include "launcher/group_runner.h"
+#include "launcher/host_watch.h"
 #include "launcher/load_sweep.h"
 #include "launcher/progress_line.h"
 #include "launcher/queue_service.h"
@@ -109,6 +113,35 @@ std::vector<EnvironmentRow> gather_environment(const World& world) {
   return rows;
 }
 
+/// Ends this process, whatever its other threads wait for. MPI_Abort itself may wait for the lost host. The
+/// line goes to a file as well: what a rank behind the cut prints does not reach mpirun.
+[[noreturn]] void leave_without(const World& world, const std::string& out, const std::string& what) {
+  const std::string line = "[rank " + std::to_string(world.rank()) + "/" + std::to_string(world.size()) +
+                           " " + world.host() + "] " + what + ": it or the network to it is down";
+  std::fprintf(stderr, "diffq: error: %s; start the same command again when it is back\n", line.c_str());
+  std::ofstream(out + "/lost_hosts.txt", std::ios::app) << utc_now() << " " << line << std::endl;
+  std::fflush(nullptr);
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    ::_exit(kGoOn);
+  }).detach();
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // for the others to tell of it too
+  MPI_Abort(MPI_COMM_WORLD, kGoOn);
+  ::_exit(kGoOn);
+}
+
+/// Where there is more than one host.
+std::unique_ptr<HostWatch> watch_hosts(const World& world, const RunOptions& options, int ranks_per_run) {
+  const std::vector<RankPlace> places = world.places();
+  const bool one_host =
+      std::ranges::all_of(places, [&](const RankPlace& place) { return place.node == places[0].node; });
+  if (one_host) return nullptr;
+  return std::make_unique<HostWatch>(
+      world.communicator(), places, ranks_to_watch(places, world.rank(), ranks_per_run),
+      std::chrono::seconds(options.host_deadline_seconds),
+      [&world, out = options.out](const std::string& what) { leave_without(world, out, what); });
+}
+
 // What world rank 0 does beside training: the queue's thread, the thread that rebuilds results.h5, and the
 // last word.
 class Headquarters {
@@ -178,6 +211,7 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   MPI_Comm group_comm = MPI_COMM_NULL, queue_comm = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(world.communicator(), group, world.rank(), &group_comm), "MPI_Comm_split");
   check_mpi(MPI_Comm_dup(world.communicator(), &queue_comm), "MPI_Comm_dup");
+  const auto watch = watch_hosts(world, options, sweep->ranks_per_run);
   int code = 0;
   {
     std::optional<Headquarters> headquarters;

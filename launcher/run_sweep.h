@@ -17,6 +17,7 @@ struct RunOptions {
   std::string only;                    ///< --only
   std::string shard;                   ///< --shard i/N
   double max_minutes = 0;              ///< then the sweep stops as by a signal; 0: never
+  int host_deadline_seconds = 120;     ///< a host that gives no sign of life for so long is lost
   int max_starts = 20;                 ///< of a run without a new checkpoint, until it is given up
   bool retry_failed = false;
   bool quiet = false;

@@ -53,14 +53,12 @@ def test_usr2_to_mpirun(folder):
         while True:
             process = start(4, "run", sweep, "--out", out)
             before = sum(log.read_text().count(" epoch ") for log in out.glob("runs/*/log.txt"))
-            wait_for(lambda: has_epochs(out, before + 20) or process.poll() is not None)
-            if process.poll() is not None:
+            if stops == 3:
                 break
+            wait_for(lambda: has_epochs(out, before + 20), process)
             process.send_signal(signal.SIGUSR2)
             error = process.communicate(timeout=60)[1]
-            assert process.returncode in (0, 75), error
-            if process.returncode == 0:
-                break
+            assert process.returncode == 75, error
             stops += 1
             assert "SIGUSR2: stopping" in error
             last = read_journal(out)[-1]
@@ -72,7 +70,8 @@ def test_usr2_to_mpirun(folder):
             assert not (out / "lock").exists()
             with h5py.File(out / "results.h5", "r") as file:
                 assert len(file["runs"]) == len(METHODS) + 1
-        assert process.wait() == 0 and stops >= 2, stops
+        error = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, error
         compare_sweeps(whole, out)
         steps = [event["step"] for event in read_journal(out) if event["event"] == "run_started"]
         assert sum(step > 0 for step in steps) >= stops, steps
@@ -192,7 +191,8 @@ def test_shards(folder):
         assert (row["metric"], row["size_mb"], row["metric_valid"]) == (same["metric"], same["size_mb"], same["metric_valid"])
     table = expect_code(0, 0, "report", *shards, "--csv", folder / "all.csv", "--markdown", folder / "all.md").out
     assert len((folder / "all.csv").read_text().splitlines()) == 19
-    assert table.split("report ")[0] == expect_code(0, 0, "report", folder / "whole").out.split("report ")[0]
+    text = lambda printed: sorted(printed.split("report ")[0].splitlines())
+    assert text(table) == text(expect_code(0, 0, "report", folder / "whole").out)
     for wrong in ("4/4", "1", "a/2", "1/2x", "-1/2", "0/0"):
         outcome = expect_code(2, 0, "run", sweep, "--shard", wrong, "--out", folder / "none")
         assert f"--shard {wrong}: must be i/N" in outcome.err, outcome

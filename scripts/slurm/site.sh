@@ -1,0 +1,11 @@
+# What differs from site to site, read by the job scripts: modules, paths, how ranks are started. Change this file only.
+#
+#   module load openmpi hdf5
+DIFFQ=${DIFFQ:-build/diffq}
+# mpirun, or srun where Slurm has PMIx (srun --mpi=list says so).
+case "${DIFFQ_LAUNCH:-mpirun}" in
+  mpirun) launch=(mpirun -q) ;;
+  srun) launch=(srun --mpi=pmix --kill-on-bad-exit=1) ;;
+esac
+# Seconds that ranks have between SIGTERM and SIGKILL: mpirun's own 1 s is too short for a checkpoint.
+export OMPI_MCA_odls_base_sigkill_timeout=60
