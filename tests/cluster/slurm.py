@@ -176,7 +176,7 @@ def test_requeued_in_mid_run(folder):
 
 
 def test_signalled_before_the_time_limit(folder):
-    sweep, out = make(folder, epochs=60)
+    sweep, out = make(folder, epochs=300)
     # Slurm's own resolution is a minute: the signal comes within seconds of the start, and again after each requeue.
     job = slurm.submit(folder, "--ntasks", 2, "--time", 1, "--signal=B:USR2@50", SOURCE / "scripts/slurm/sweep.sh", sweep, out)
     state, restarts, code = slurm.wait_for_end(folder, job)

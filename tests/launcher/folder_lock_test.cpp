@@ -15,6 +15,7 @@ class FolderLockTest : public testing::Test {
  protected:
   std::filesystem::path file() const { return folder_.path() / "lock"; }
   void write_lock(const nlohmann::json& change, int seconds_ago) {
+    std::filesystem::remove(file());
     nlohmann::json lock;
     {
       const FolderLock own(folder_.path());
