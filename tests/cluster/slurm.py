@@ -31,7 +31,8 @@ class Slurm:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="diffq-slurm-"))
         self.processes = []
-        self.environment = environment() | {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        self.environment = environment() | {"SLURM_CONF": str(self.folder / "slurm.conf"),
+                                            "OMPI_MCA_odls_base_sigkill_timeout": "2"}
 
     def write_configuration(self):
         folder, host = self.folder, socket.gethostname().split(".")[0]
