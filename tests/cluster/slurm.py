@@ -118,9 +118,10 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         outcome = subprocess.run(command, env=self.environment, capture_output=True, text=True)
         return outcome.stdout
 
-    def submit(self, folder, *arguments):
+    def submit(self, folder, *arguments, launch="mpirun"):
         outcome = subprocess.run(["sbatch", "--parsable", f"--output={folder}/job-%j.log", *map(str, arguments)], text=True,
-                                 env=self.environment | {"DIFFQ": str(program()), "DIFFQ_SLURM": str(SOURCE / "scripts/slurm")},
+                                 env=self.environment | {"DIFFQ": str(program()), "DIFFQ_SLURM": str(SOURCE / "scripts/slurm"),
+                                                        "DIFFQ_LAUNCH": launch},
                                  capture_output=True, cwd=SOURCE)
         assert outcome.returncode == 0, outcome.stderr
         return outcome.stdout.strip()
@@ -186,6 +187,17 @@ def test_signalled_before_the_time_limit(folder):
     print(f"  signalled and requeued by itself {restarts} times, {check(folder, out, restarts + 1)} runs went on; identical")
 
 
+def test_started_by_srun(folder):
+    sweep, out = make(folder, epochs=60)
+    job = slurm.submit(folder, "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep.sh", sweep, out, launch="srun")
+    wait_for_epochs(folder, out, 70)
+    subprocess.run(["scancel", "--batch", "--signal=USR2", job], env=slurm.environment, check=True)
+    state, restarts, code = slurm.wait_for_end(folder, job)
+    assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
+    assert "SIGUSR2: stopping" in job_log(folder)
+    print(f"  signalled, requeued by itself {restarts} times, {check(folder, out, 2)} runs went on; identical")
+
+
 def test_an_array(folder):
     sweep, out = make(folder, epochs=5)
     job = slurm.submit(folder, "--array", "0-1", "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep_array.sh", sweep, out)
@@ -204,6 +216,6 @@ except OSError as error:
     print(f"skipped: Slurm's daemons cannot be started here: {error}")
     sys.exit(SKIPPED)
 try:
-    run_tests([test_requeued_in_mid_run, test_signalled_before_the_time_limit, test_an_array])
+    run_tests([test_requeued_in_mid_run, test_signalled_before_the_time_limit, test_started_by_srun, test_an_array])
 finally:
     slurm.__exit__()
