@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -22,6 +24,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kNotice = std::chrono::seconds(1);
 constexpr auto kPause = std::chrono::milliseconds(200);
 
 std::string read_text(const fs::path& path) {
@@ -62,6 +65,11 @@ double folder_time(const fs::path& folder) {
     ::unlink(probe.c_str());
   }
   return seconds(known ? status.st_mtim : now);
+}
+
+[[noreturn]] void refuse(const fs::path& folder, const LockOwner& owner) {
+  throw std::invalid_argument(folder.string() + ": is being worked on by " + owner.text() +
+                              "; wait for it, stop it, or give another --out");
 }
 
 [[noreturn]] void fail(const fs::path& path, const char* what) {
@@ -105,17 +113,19 @@ FolderLock::FolderLock(fs::path folder) : folder_(std::move(folder)), path_(fold
           .dump() +
       "\n";
   const auto began = Clock::now();
-  double first_age = -1;
-  while (!take()) {
+  double last_age = HUGE_VAL;
+  for (bool told = false; !take();) {
     const auto owner = lock_owner(folder_);
     if (!owner) continue;
-    const bool renewed = owner->age_seconds < first_age;
-    const bool waited = owner->on_this_host() && Clock::now() - began > kPatience;
-    if (renewed || waited) {
-      throw std::invalid_argument(folder_.string() + ": is being worked on by " + owner->text() +
-                                  "; wait for it, stop it, or give another --out");
+    const auto waited = Clock::now() - began;
+    if (owner->age_seconds < last_age && last_age != HUGE_VAL) refuse(folder_, *owner);  // a sign of life
+    if (owner->on_this_host() && waited > kPatience) refuse(folder_, *owner);
+    if (!told && waited > kNotice) {
+      std::fprintf(stderr, "diffq: %s: waiting to see whether %s ends\n", folder_.c_str(),
+                   owner->text().c_str());
+      told = true;
     }
-    first_age = owner->age_seconds;
+    last_age = owner->age_seconds;
     std::this_thread::sleep_for(kPause);
   }
   renewed_ = Clock::now();

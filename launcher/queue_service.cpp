@@ -124,16 +124,20 @@ void QueueService::serve() {
 }
 
 void QueueService::serve_once() {
+  // All that has come, so that one sync of the journal serves many answers.
+  bool idle = true;
   int source = 0;
-  const auto text = receive(communicator_, source);
-  if (text) handle(nlohmann::json::parse(*text), source);
+  while (const auto text = receive(communicator_, source)) {
+    idle = false;
+    handle(nlohmann::json::parse(*text), source);
+  }
   if (!error_) {
     const std::string reason = housekeeping_();
     if (!reason.empty()) stop(reason);
   }
   answer_waiting();
   progress_.refresh();
-  if (!text) std::this_thread::sleep_for(kPause);
+  if (idle) std::this_thread::sleep_for(kPause);
 }
 
 void QueueService::stop(const std::string& reason) {
@@ -184,17 +188,21 @@ void QueueService::handle(const nlohmann::json& message, int source) {
 }
 
 void QueueService::answer_waiting() {
-  for (size_t i = 0; i < waiting_.size();) {
-    const Waiting asked = waiting_[i];
+  std::vector<std::pair<Waiting, int>> answers;
+  std::vector<Waiting> still;
+  for (const Waiting& asked : waiting_) {
     std::optional<size_t> run;
     if (!error_) run = state_.next(asked.group);
     if (!run && !error_ && !state_.exhausted()) {
-      ++i;  // what it could start from is still being trained by another group
-      continue;
+      still.push_back(asked);  // what it could start from is still being trained by another group
+    } else {
+      answers.emplace_back(asked, run ? static_cast<int>(*run) : kNone);
     }
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    const int answer = run ? static_cast<int>(*run) : kNone;
-    if (!run) dismissed_[static_cast<size_t>(asked.group)] = true;
+  }
+  if (!error_) state_.sync();
+  waiting_ = std::move(still);
+  for (const auto& [asked, answer] : answers) {
+    if (answer == kNone) dismissed_[static_cast<size_t>(asked.group)] = true;
     check_mpi(MPI_Send(&answer, 1, MPI_INT, asked.source, kAnswerTag, communicator_), "MPI_Send");
   }
 }

@@ -138,10 +138,11 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
     : sweep_(sweep),
       path_(path),
       queue_(sweep, std::move(folder.states), selected),
-      records_(std::move(folder.records)),
       histories_(std::move(folder.histories)),
       journal_(path / "journal.jsonl"),
       environment_(std::move(environment)) {
+  for (RunRecord& record : folder.records)
+    records_.push_back(std::make_shared<const RunRecord>(std::move(record)));
   journal_.append({{"event", "sweep_started"},
                    {"sweep", sweep.name},
                    {"program_version", program_version()},
@@ -152,6 +153,7 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
   look_back(selected, max_starts);
   // Runs that are new in the sweep, or whose failure a kill kept out of the journal.
   record_failures(queue_.fail_waiting());
+  journal_.sync();
 }
 
 /// What the last start could not write down any more: runs that it finished, runs that took it down.
@@ -187,7 +189,9 @@ std::optional<size_t> SweepState::next(int group) {
   const std::lock_guard lock(mutex_);
   const auto run = queue_.next();
   if (run) {
-    records_[*run].epochs.clear();
+    RunRecord record = *records_[*run];
+    record.epochs.clear();
+    records_[*run] = std::make_shared<const RunRecord>(std::move(record));
     journal_.append({{"event", "run_started"},
                      {"run_id", sweep_.runs[*run].run_id},
                      {"group", group},
@@ -203,18 +207,20 @@ bool SweepState::exhausted() const {
 
 void SweepState::epoch(size_t run, const EpochRow& row) {
   const std::lock_guard lock(mutex_);
-  records_[run].epochs.push_back(row);
+  RunRecord record = *records_[run];
+  record.epochs.push_back(row);
+  records_[run] = std::make_shared<const RunRecord>(std::move(record));
 }
 
 void SweepState::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
   const std::lock_guard lock(mutex_);
   queue_.finish(run);
-  records_[run] = record;
+  records_[run] = std::make_shared<const RunRecord>(record);
   record_done(run, files);
 }
 
 void SweepState::record_done(size_t run, const nlohmann::json& files) {
-  const RunRow& row = records_[run].run;
+  const RunRow& row = records_[run]->run;
   journal_.append({{"event", "run_done"},
                    {"run_id", row.run_id},
                    {"metric", row.metric},
@@ -242,8 +248,10 @@ void SweepState::stop(const std::string& reason) {
 
 void SweepState::record_failures(const std::vector<std::pair<size_t, std::string>>& failures) {
   for (const auto& [each, why] : failures) {
-    records_[each].run.status = "failed";
-    records_[each].run.reason = why;
+    RunRecord record = *records_[each];
+    record.run.status = "failed";
+    record.run.reason = why;
+    records_[each] = std::make_shared<const RunRecord>(std::move(record));
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
   }
 }
@@ -254,6 +262,12 @@ void SweepState::sweep_ended() {
                    {"done", queue_.count(RunState::done)},
                    {"failed", queue_.count(RunState::failed)},
                    {"pending", queue_.count(RunState::pending)}});
+  journal_.sync();
+}
+
+void SweepState::sync() {
+  const std::lock_guard lock(mutex_);
+  journal_.sync();
 }
 
 size_t SweepState::unfinished() const {
@@ -272,11 +286,16 @@ ResultFile SweepState::results() const {
   file.program_version = program_version();
   file.git_commit = git_commit();
   file.environment = environment_;
-  const std::lock_guard lock(mutex_);
-  for (const RunRecord& record : records_) {
-    file.runs.push_back(record.run);
-    file.epochs.insert(file.epochs.end(), record.epochs.begin(), record.epochs.end());
-    file.layers.insert(file.layers.end(), record.layers.begin(), record.layers.end());
+  std::vector<std::shared_ptr<const RunRecord>> records;
+  {
+    // The queue does not wait for the copying of all rows.
+    const std::lock_guard lock(mutex_);
+    records = records_;
+  }
+  for (const auto& record : records) {
+    file.runs.push_back(record->run);
+    file.epochs.insert(file.epochs.end(), record->epochs.begin(), record->epochs.end());
+    file.layers.insert(file.layers.end(), record->layers.begin(), record->layers.end());
   }
   fill_fp32_metrics(sweep_, file.runs);
   return file;

@@ -4,6 +4,7 @@
 // the progress line read it.
 
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -52,6 +53,8 @@ class SweepState {
   /// From now on nothing is handed out.
   void stop(const std::string& reason);
   void sweep_ended();
+  /// What was told until now is on disk when this returns. Nobody is answered before that.
+  void sync();
 
   size_t count(RunState state) const;
   size_t unfinished() const;  ///< of the selected runs
@@ -71,7 +74,7 @@ class SweepState {
   std::filesystem::path path_;
   mutable std::mutex mutex_;
   RunQueue queue_;
-  std::vector<RunRecord> records_;
+  std::vector<std::shared_ptr<const RunRecord>> records_;  ///< shared with results() at work
   std::vector<RunHistory> histories_;
   Journal journal_;
   std::vector<EnvironmentRow> environment_;

@@ -119,7 +119,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         return outcome.stdout
 
     def submit(self, folder, *arguments, launch="mpirun"):
-        outcome = subprocess.run(["sbatch", "--parsable", f"--output={folder}/job-%j.log", *map(str, arguments)], text=True,
+        outcome = subprocess.run(["sbatch", "--parsable", f"--output={folder}/job-%j.log", *map(str, arguments)],
+                                 text=True,
                                  env=self.environment | {"DIFFQ": str(program()), "DIFFQ_SLURM": str(SOURCE / "scripts/slurm"),
                                                         "DIFFQ_LAUNCH": launch},
                                  capture_output=True, cwd=SOURCE)
@@ -180,7 +181,8 @@ def test_requeued_in_mid_run(folder):
 def test_signalled_before_the_time_limit(folder):
     sweep, out = make(folder, epochs=300)
     # Slurm's own resolution is a minute: the signal comes within seconds of the start, and again after each requeue.
-    job = slurm.submit(folder, "--ntasks", 2, "--time", 1, "--signal=B:USR2@50", SOURCE / "scripts/slurm/sweep.sh", sweep, out)
+    job = slurm.submit(folder, "--ntasks", 2, "--time", 1, "--signal=B:USR2@50", SOURCE / "scripts/slurm/sweep.sh", sweep,
+                       out)
     state, restarts, code = slurm.wait_for_end(folder, job)
     assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
     assert "SIGUSR2: stopping" in job_log(folder)
@@ -200,7 +202,8 @@ def test_started_by_srun(folder):
 
 def test_an_array(folder):
     sweep, out = make(folder, epochs=5)
-    job = slurm.submit(folder, "--array", "0-1", "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep_array.sh", sweep, out)
+    job = slurm.submit(folder, "--array", "0-1", "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep_array.sh", sweep,
+                       out)
     for task in (f"{job}_0", f"{job}_1"):
         state, _, code = slurm.wait_for_end(folder, task)
         assert (state, code) == ("COMPLETED", "0:0"), f"{state} {code}\n{job_log(folder)}"

@@ -169,4 +169,5 @@ def test_a_damaged_result_is_done_again(folder):
     assert after[damaged]["size_mb"] == before[damaged]["size_mb"]
 
 
-run_tests([test_killed_again_and_again, test_killed_at_random_moments, test_any_number_of_groups_gives_the_same, test_a_damaged_result_is_done_again])
+run_tests([test_killed_again_and_again, test_killed_at_random_moments, test_any_number_of_groups_gives_the_same,
+           test_a_damaged_result_is_done_again])
