@@ -13,6 +13,7 @@
 #include "launcher/results_writer.h"
 #include "launcher/sweep_state.h"
 #include "results/durable_file.h"
+#include "results/join.h"
 #include "results/report.h"
 #include "sweeps/plan.h"
 #include "trainer/checkpoint.h"
@@ -161,6 +162,7 @@ int report_command(const ReportOptions& options) {
     all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
     seen.insert(added.begin(), added.end());
   }
+  fill_fp32_metrics(all.runs);
   const std::filesystem::path first = options.folders.front();
   const auto markdown =
       options.markdown.empty() ? first / "report.md" : std::filesystem::path(options.markdown);
