@@ -68,8 +68,6 @@ std::string weights_fingerprint(const std::string& path, const std::string& star
 
 }  // namespace
 
-std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
-
 LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   LoadedSweep loaded;
   const std::string text = read_text(path);

@@ -2,7 +2,6 @@
 
 #include <map>
 
-#include "launcher/load_sweep.h"
 #include "launcher/version.h"
 #include "trainer/checkpoint.h"
 

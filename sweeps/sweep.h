@@ -19,6 +19,9 @@ struct Run {
   nlohmann::json config;  ///< the canonical specification, every default written out
 };
 
+/// The entry that a run comes from: "benchmarks[0]" of "benchmarks[0].methods[2]".
+inline std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
+
 struct Sweep {
   std::string name;
   int ranks_per_run = 1;
