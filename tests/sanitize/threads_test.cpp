@@ -40,7 +40,7 @@ TEST(Threads, TheQueueChangesWhileItsResultsAreRead) {
   const TemporaryFolder folder;
   const Sweep sweep = sweep_of(std::vector<int>(60, -1));
   FolderState nothing;
-  for (const Run& run : sweep.runs) {
+  for (const auto& run : sweep.runs) {
     nothing.states.push_back(RunState::pending);
     nothing.records.emplace_back().run.run_id = run.run_id;
     nothing.histories.emplace_back();
