@@ -91,6 +91,9 @@ bool print_status(const std::filesystem::path& folder) {
     since = event.value("time", "");
     started.clear();  // what an earlier start began is not running now
   }
+  const auto& last = events.empty() ? nlohmann::json::object() : events.back();
+  const bool ended = last.value("event", "") == "sweep_ended" &&
+                     last.value("unfinished", last.value("pending", size_t{0})) == 0;
   const auto owner = lock_owner(folder);
   const bool works = owner && owner->alive();
   size_t done = 0;
@@ -114,7 +117,7 @@ bool print_status(const std::filesystem::path& folder) {
     std::printf("worked on by %s\n", owner->text().c_str());
   } else if (owner) {
     std::printf("stopped: %s is gone; the same command goes on\n", owner->text().c_str());
-  } else if (done + failed_count < runs) {
+  } else if (!ended) {
     std::printf("stopped; the same command goes on\n");
   }
   std::printf("%s%s", running.c_str(), failed.c_str());

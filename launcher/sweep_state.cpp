@@ -260,7 +260,8 @@ void SweepState::sweep_ended() {
   journal_.append({{"event", "sweep_ended"},
                    {"done", queue_.count(RunState::done)},
                    {"failed", queue_.count(RunState::failed)},
-                   {"pending", queue_.count(RunState::pending)}});
+                   {"pending", queue_.count(RunState::pending)},
+                   {"unfinished", queue_.unfinished()}});
   journal_.sync();
 }
 
