@@ -158,6 +158,7 @@ def test_locks(folder):
     second.communicate()
     status = expect_code(0, 0, "status", out).out
     assert f"stopped: process {second.pid}" in status and "0 running" in status, status
+    assert expect_code(0, 0, "status", "--watch", out).out == status, "nobody works: there is nothing to watch"
     # One left on another host is honoured while it shows signs of life, and taken over when it is stale.
     lock = json.loads((out / "lock").read_text())
     (out / "lock").write_text(json.dumps(lock | {"host": "elsewhere"}))
