@@ -24,9 +24,6 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
 /// The same sweep on another rank.
 Sweep read_broadcast_sweep(const std::string& text);
 
-/// The entry that a run comes from: "benchmarks[0]" of "benchmarks[0].methods[2]".
-std::string benchmark_of(const Run& run);
-
 /// Makes the output folder ready and writes sweep.json. Throws std::invalid_argument if it can't be written
 /// or belongs to a sweep of another name.
 void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep);

@@ -206,6 +206,7 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
   keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));
   keys.later_real("ema", spec.ema, {.low = 0, .high = 1, .high_open = true});
+  keys.real("checkpoint_minutes", spec.checkpoint_minutes, Range::above(0));
 }
 
 template <class Keys>

@@ -29,6 +29,7 @@ class Optimizer {
   /// in order.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }  ///< of a checkpoint, whose tensors state() takes
 
  private:
   OptimizerSpec spec_;

@@ -117,6 +117,7 @@ struct TrainSpec {
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;
   double ema = 0;  ///< decay of the averages that are evaluated and packed; 0: the last weights are
+  double checkpoint_minutes = 5;  ///< changes no result: not part of the run's id
 };
 
 struct EvalSpec {

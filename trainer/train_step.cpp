@@ -115,11 +115,12 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
       weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
       own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
 
-StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch) {
+StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch, bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure;
   buckets_.begin();
+  buckets_.set_stop(stop);
   try {
     quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
     loss = forward_backward(step, next_batch);
@@ -131,6 +132,7 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
 
   StepResult result;
   result.loss = buckets_.mean_loss();
+  result.stop = buckets_.stop_ranks() > 0;
   result.gradient_norm = gradient_norm();
   if (buckets_.nonfinite_ranks() > 0) {
     result.skipped = "the loss is not finite";

@@ -26,16 +26,6 @@ RunRecord run_alone(const RunSpec& spec, const RunContext& context = context_nam
   return train_run(spec, memory_splits(), *single_rank(), context);
 }
 
-// All that is a function of the specification; times and memory are not.
-nlohmann::json without_measures(const RunRecord& record) {
-  nlohmann::json json = to_json(record);
-  for (const char* measure : {"train_seconds", "samples_per_second", "peak_memory_mb"}) {
-    EXPECT_EQ(json.at("run").erase(measure), 1u) << measure;
-  }
-  for (auto& row : json.at("epochs")) EXPECT_EQ(row.erase("seconds"), 1u);
-  return json;
-}
-
 std::string failure_of(const std::function<void()>& work) {
   try {
     work();
