@@ -9,7 +9,7 @@
 
 #include "launcher/journal.h"
 #include "results/durable_file.h"
-#include "results/merge.h"
+#include "results/join.h"
 #include "results/report.h"
 
 namespace diffq {
@@ -36,7 +36,7 @@ ResultFile read_together(const std::vector<std::string>& folders) {
     }
     files.push_back(read(path));
   }
-  return merged(std::move(files));
+  return joined(std::move(files));
 }
 
 struct Paths {
@@ -63,13 +63,14 @@ std::string write_report(const ReportOptions& options, int reload_seconds) {
   return comparison_table(report);
 }
 
-/// Whether the folder's last start has ended, by its journal.
+/// Whether the folder's last start has ended with nothing left to do, by its journal. A sweep that was
+/// stopped goes on with the next start.
 bool has_ended(const std::string& folder) {
   bool ended = false;
   for (const auto& event : read_journal(fs::path(folder) / "journal.jsonl")) {
     const std::string kind = event.value("event", "");
     if (kind == "sweep_started") ended = false;
-    if (kind == "sweep_ended") ended = true;
+    if (kind == "sweep_ended") ended = event.value("unfinished", size_t{0}) == 0;
   }
   return ended;
 }
@@ -128,8 +129,8 @@ int report_command(const ReportOptions& options) {
   if (options.watch) watch(options);
   const std::string table = write_report(options, 0);
   const Paths paths = paths_of(options);
-  std::printf("%s\npage    %s\nreport  %s\ntable   %s\n", table.c_str(), paths.html.c_str(),
-              paths.markdown.c_str(), paths.csv.c_str());
+  std::printf("%s\nreport  %s\npage    %s\ntable   %s\n", table.c_str(), paths.markdown.c_str(),
+              paths.html.c_str(), paths.csv.c_str());
   return 0;
 }
 

@@ -158,7 +158,11 @@ def test_watch(folder):
         os.utime(results)
         wait_for(page.exists)
         with journal.open("a") as file:
-            file.write('{"event":"sweep_ended","done":3,"failed":1,"pending":0,"time":"2026-01-01T00:00:01Z"}\n')
+            file.write('{"event":"sweep_ended","done":2,"failed":1,"pending":1,"unfinished":1}\n{"event":"sweep_started"}\n')
+        time.sleep(3)
+        assert process.poll() is None, "a sweep that was stopped goes on later"
+        with journal.open("a") as file:
+            file.write('{"event":"sweep_ended","done":3,"failed":1,"pending":0,"unfinished":0}\n')
         output, errors = process.communicate(timeout=30)
         assert process.returncode == 0 and "fp32" in output and not errors, (output, errors)
         assert not is_live()

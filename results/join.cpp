@@ -1,5 +1,7 @@
-#include "results/merge.h"
+#include "results/join.h"
 
+#include <map>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -7,6 +9,28 @@
 
 namespace diffq {
 namespace {
+
+/// The specification without what methods of one benchmark differ in.
+std::string benchmark_key(const RunRow& row) {
+  nlohmann::json config = nlohmann::json::parse(row.config_json, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) return "";
+  for (const char* key : {"method", "train", "start"}) config.erase(key);
+  return config.dump();
+}
+
+/// Gives rows without metric_fp32 that of the finished fp32 run of the same data, model and seed.
+void fill_fp32_metrics(std::vector<RunRow>& rows) {
+  std::map<std::string, double> metrics;
+  for (const RunRow& row : rows) {
+    if (row.method == "fp32" && row.status == "done") metrics.emplace(benchmark_key(row), row.metric);
+  }
+  metrics.erase("");  // of rows without a specification
+  for (RunRow& row : rows) {
+    if (!std::isnan(row.metric_fp32)) continue;
+    const auto found = metrics.find(benchmark_key(row));
+    if (found != metrics.end()) row.metric_fp32 = found->second;
+  }
+}
 
 struct Place {
   size_t file = 0;
@@ -28,8 +52,7 @@ std::unordered_map<std::string, Place> places_of(const std::vector<ResultFile>& 
 
 }  // namespace
 
-ResultFile merged(std::vector<ResultFile> files) {
-  if (files.size() == 1) return std::move(files.front());
+ResultFile joined(std::vector<ResultFile> files) {
   const auto places = places_of(files);
   ResultFile all;
   std::unordered_set<std::string> names, sweep_files;
@@ -52,6 +75,7 @@ ResultFile merged(std::vector<ResultFile> files) {
     all.program_version = file.program_version;
     all.git_commit = file.git_commit;
   }
+  fill_fp32_metrics(all.runs);
   return all;
 }
 

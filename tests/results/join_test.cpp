@@ -1,4 +1,4 @@
-#include "results/merge.h"
+#include "results/join.h"
 
 #include <gtest/gtest.h>
 
@@ -35,9 +35,9 @@ ResultFile file_of(const std::string& sweep, int number, const std::vector<RunRo
   return file;
 }
 
-TEST(Merge, EachRunIsOfTheFileThatKnowsMostOfIt) {
+TEST(Join, EachRunIsOfTheFileThatKnowsMostOfIt) {
   const ResultFile all =
-      merged({file_of("a", 1, {run_of("x", "pending"), run_of("y", "failed"), run_of("z", "done")}),
+      joined({file_of("a", 1, {run_of("x", "pending"), run_of("y", "failed"), run_of("z", "done")}),
               file_of("a", 2, {run_of("x", "done"), run_of("y", "pending"), run_of("z", "done")}),
               file_of("a", 3, {run_of("x", "failed"), run_of("y", "done"), run_of("w", "pending")})});
   std::map<std::string, int64_t> files;
@@ -51,8 +51,29 @@ TEST(Merge, EachRunIsOfTheFileThatKnowsMostOfIt) {
   EXPECT_EQ(all.environment.size(), 3u);
 }
 
-TEST(Merge, SweepsAreNamedOnce) {
-  const ResultFile all = merged({file_of("a", 1, {}), file_of("a", 2, {}), file_of("b", 3, {})});
+TEST(Join, TheFp32RunOfAShardIsThatOfTheOthersToo) {
+  const auto of = [](const std::string& id, const std::string& method, int seed, double metric) {
+    RunRow run = run_of(id, "done");
+    run.method = method;
+    run.metric = metric;
+    run.config_json = "{\"data\": 1, \"method\": \"" + method + "\", \"seed\": " + std::to_string(seed) + "}";
+    return run;
+  };
+  RunRow without_specification = run_of("n", "done");
+  ResultFile first = file_of("a", 1, {of("f1", "fp32", 1, 90), of("f2", "fp32", 2, 91), run_of("m", "done")});
+  first.runs[2].method = "fp32";
+  first.runs[2].metric = 7;
+  const ResultFile all = joined(
+      {first, file_of("a", 2, {of("q2", "qat", 2, 80), of("q3", "qat", 3, 80), without_specification})});
+  std::map<std::string, double> metrics;
+  for (const RunRow& run : all.runs) metrics[run.run_id] = run.metric_fp32;
+  EXPECT_EQ(metrics["q2"], 91);
+  EXPECT_TRUE(std::isnan(metrics["q3"]));
+  EXPECT_TRUE(std::isnan(metrics["n"]));
+}
+
+TEST(Join, SweepsAreNamedOnce) {
+  const ResultFile all = joined({file_of("a", 1, {}), file_of("a", 2, {}), file_of("b", 3, {})});
   EXPECT_EQ(all.sweep, "a, b");
   ASSERT_EQ(all.sweeps.size(), 2u);
   EXPECT_EQ(all.sweeps[1].sweep, "b");
