@@ -221,7 +221,7 @@ TEST(SweepErrors, Train) {
        t + ".max_skipped_steps: must be a whole number of at least 1, not 0"},
       {train(R"("precision": "bf16")"),
        t + R"(.precision: unknown word "bf16"; did you mean "fp32"? The words are fp32)"},
-      {optimizer(R"("name": "nag")"),
+      {optimizer(R"("name": "ngd")"),
        t + R"(.optimizer.name: unknown word "ngd"; did you mean "sgd"? The words are sgd, nag, adam, adamw)"},
       {optimizer(R"("lr": -0.1)"), t + ".optimizer.lr: must be a number of at least 0, not -0.1"},
       {optimizer(R"("lr": true)"), t + ".optimizer.lr: must be a number of at least 0, not true"},
