@@ -4,7 +4,7 @@
 #
 #   scripts/setup.sh          what the program needs
 #   scripts/setup.sh --test   also what the tests need
-#   scripts/setup.sh --data   also MNIST (64 MB, into ${DIFFQ_DATA:-data}/mnist)
+#   scripts/setup.sh --data   also what the demo trains on, into ${DIFFQ_DATA:-data}: MNIST (64 MB), the King James Bible (3 MB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,4 +90,7 @@ install_wheels() {
 
 install_packages
 install_wheels
-if [ "$with_data" = yes ]; then scripts/fetch_data.sh mnist; fi
+if [ "$with_data" = yes ]; then
+  scripts/fetch_data.sh mnist
+  scripts/fetch_data.sh kjv
+fi
