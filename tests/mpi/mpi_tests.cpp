@@ -392,8 +392,9 @@ TEST(HostWatch, NamesTheHostThatIsSilent) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_EQ(alarmed, rank != last);
   }
-  if (rank != last)
+  if (rank != last) {
     EXPECT_EQ(told, "host far (rank " + std::to_string(last) + ") has given no sign of life for 2 s");
+  }
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
