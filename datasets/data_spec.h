@@ -9,15 +9,35 @@
 
 namespace diffq {
 
+/// What a data set and a model are for; the two of a run must agree.
+enum class BenchmarkName { image, language, audio };
+inline constexpr std::array<std::pair<std::string_view, BenchmarkName>, 3> kBenchmarkNames{
+    {{"image", BenchmarkName::image},
+     {"language", BenchmarkName::language},
+     {"audio", BenchmarkName::audio}}};
+
 /// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
-/// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class.
-enum class DataName { mnist, idx, cifar10, cifar100, imagenet };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 5> kDataNames{
+/// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class;
+/// wikitext103: the folder as distributed; text: train.txt, valid.txt and test.txt of any text.
+enum class DataName { mnist, idx, cifar10, cifar100, imagenet, wikitext103, text };
+inline constexpr std::array<std::pair<std::string_view, DataName>, 7> kDataNames{
     {{"mnist", DataName::mnist},
      {"idx", DataName::idx},
      {"cifar10", DataName::cifar10},
      {"cifar100", DataName::cifar100},
-     {"imagenet", DataName::imagenet}}};
+     {"imagenet", DataName::imagenet},
+     {"wikitext103", DataName::wikitext103},
+     {"text", DataName::text}}};
+
+constexpr BenchmarkName benchmark_name(DataName name) {
+  switch (name) {
+    case DataName::wikitext103:
+    case DataName::text:
+      return BenchmarkName::language;
+    default:
+      return BenchmarkName::image;
+  }
+}
 
 /// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
 /// a random place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
@@ -27,6 +47,11 @@ struct AugmentSpec {
   bool flip = false;
 };
 
+/// Between the pixels of a photo.
+enum class Interpolation { bilinear, bicubic };
+inline constexpr std::array<std::pair<std::string_view, Interpolation>, 2> kInterpolationNames{
+    {{"bilinear", Interpolation::bilinear}, {"bicubic", Interpolation::bicubic}}};
+
 /// The same for photos of all sizes (imagenet), which become crop x crop pixels. Training: a part of random
 /// area and shape, or else as in evaluation: the shorter side becomes `resize` pixels, then the centre is
 /// cut.
@@ -35,6 +60,26 @@ struct PhotoSpec {
   bool flip = true;
   int64_t resize = 256;
   int64_t crop = 224;
+  Interpolation interpolation = Interpolation::bilinear;
+  double rand_augment = 0;    ///< magnitude of RandAugment, up to 10; 0: none
+  double random_erasing = 0;  ///< part of the training samples of which a box is erased
+  int64_t repeats = 1;        ///< a training sample comes so many times in a row, each augmented by itself,
+                              ///< and an epoch has so many times fewer samples
+};
+
+enum class TextUnit { word, character };
+inline constexpr std::array<std::pair<std::string_view, TextUnit>, 2> kTextUnitNames{
+    {{"word", TextUnit::word}, {"char", TextUnit::character}}};
+
+/// Text becomes tokens: words (what stands between white space) or characters, and blocks of tokens are the
+/// samples.
+struct TextSpec {
+  TextUnit unit = TextUnit::word;
+  int64_t vocabulary = 0;  ///< only the most frequent of the training part, two tokens of ours included, are
+                           ///< told apart; 0: all
+  bool line_ends = false;  ///< words: the end of a line is a token too
+  int64_t block = 512;     ///< tokens of a sample
+  int64_t context = 0;     ///< evaluation: blocks overlap by so many tokens, which are not judged again
 };
 
 struct DataSpec {
@@ -46,6 +91,7 @@ struct DataSpec {
   int64_t test_samples = 0;       ///< use only the first so many test samples; 0: all
   AugmentSpec augment;            ///< of pictures of one size
   PhotoSpec photos;               ///< of imagenet
+  TextSpec text;                  ///< of text and wikitext103
   int64_t max_corrupt =
       100;          ///< imagenet: more files that can't be decoded stop a run; not part of its identity
   int workers = 1;  ///< loader threads a rank; not part of a run's identity

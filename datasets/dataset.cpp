@@ -7,18 +7,21 @@
 #include "datasets/fail.h"
 #include "datasets/idx_set.h"
 #include "datasets/imagenet.h"
+#include "datasets/text.h"
 
 namespace diffq {
 namespace {
 
-constexpr ImageFormat kIdx{idx_set_files, read_idx_set}, kCifar{cifar_files, read_cifar};
+constexpr ImageFormat kIdx{idx_set_fingerprint, read_idx_set}, kCifar{cifar_fingerprint, read_cifar};
 
-constexpr std::array<std::pair<DataName, DataFormat>, 5> kFormats{
+constexpr std::array<std::pair<DataName, DataFormat>, 7> kFormats{
     {{DataName::mnist, kInMemory<kIdx>},
      {DataName::idx, kInMemory<kIdx>},
      {DataName::cifar10, kInMemory<kCifar>},
      {DataName::cifar100, kInMemory<kCifar>},
-     {DataName::imagenet, {check_imagenet, open_imagenet, imagenet_fingerprint}}}};
+     {DataName::imagenet, {check_imagenet, open_imagenet, imagenet_fingerprint}},
+     {DataName::wikitext103, kText},
+     {DataName::text, kText}}};
 
 const DataFormat& format_of(DataName name) {
   for (const auto& [known, format] : kFormats) {

@@ -15,7 +15,9 @@
 
 namespace diffq {
 
-/// Pictures: input float32 [samples, channels, height, width], target int64 [samples].
+/// Pictures: input float32 [samples, channels, height, width], target int64 [samples]. Text: both int64
+/// [samples, block]; the target of a place is the token after it, or kNoTarget where it does not count.
+inline constexpr int64_t kNoTarget = -100;
 struct Batch {
   at::Tensor input;
   at::Tensor target;
@@ -26,6 +28,9 @@ struct AugmentKey {
   uint64_t seed = 0;
   int64_t epoch = 0;
 };
+
+/// Copy k of sample i, augmented by itself, is sample i + k * kCopyStride to a data set that can augment.
+inline constexpr int64_t kCopyStride = int64_t{1} << 40;
 
 class Dataset {
  public:
@@ -43,7 +48,12 @@ struct ImageShape {
   int64_t width = 0;
   int64_t classes = 0;
 };
-using DataShape = std::variant<ImageShape>;
+/// Tokens are numbered from 0, the more frequent first (after two of ours).
+struct TextShape {
+  int64_t vocabulary = 0;
+  int64_t block = 0;
+};
+using DataShape = std::variant<ImageShape, TextShape>;
 
 struct DataSplits {
   DataShape shape;
@@ -60,7 +70,8 @@ struct DataSummary {
 
 /// Checks that all files are there, whole and of the right kind and that they hold what the spec asks for.
 /// Reads headers and labels; compressed files are decompressed once (MNIST: 0.2 s), CIFAR's, where labels
-/// stand between the images, are read through; the images of plain IDX files are not read. Throws
+/// stand between the images, are read through; the images of plain IDX files are not read. Text is made into
+/// tokens once and kept (token_file.h). Throws
 /// std::invalid_argument "FILE: what is wrong; what would be right".
 DataSummary check_data(const DataSpec& spec);
 /// Reads the data. Errors as check_data.

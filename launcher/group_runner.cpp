@@ -34,15 +34,6 @@ RunRow complete(const RunRow& measured, const Run& run, int ranks) {
   return row;
 }
 
-/// For the packed model: the specification, and where the data was.
-std::string model_config(const Run& run) {
-  nlohmann::json config = run.config;
-  config["run_id"] = run.run_id;
-  config["data"]["root"] = run.spec.data.root;
-  if (starts_from_file(run.spec)) config["method"]["start"] = run.spec.method.start;
-  return config.dump();
-}
-
 std::string epoch_line(const EpochRow& row) {
   char text[256];
   std::snprintf(text, sizeof(text),
@@ -53,6 +44,14 @@ std::string epoch_line(const EpochRow& row) {
 }
 
 }  // namespace
+
+std::string model_config(const Run& run) {
+  nlohmann::json config = run.config;
+  config["run_id"] = run.run_id;
+  config["data"]["root"] = run.spec.data.root;
+  if (starts_from_file(run.spec)) config["method"]["start"] = run.spec.method.start;
+  return config.dump();
+}
 
 GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
                          MpiCommunicator& communicator, const StopSignals& signals,

@@ -15,6 +15,9 @@
 
 namespace diffq {
 
+/// For the packed model: the specification as JSON, and where the data was.
+std::string model_config(const Run& run);
+
 class GroupRunner {
  public:
   /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks.

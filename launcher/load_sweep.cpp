@@ -10,9 +10,9 @@
 
 #include "datasets/fingerprint.h"
 #include "results/durable_file.h"
+#include "trainer/footprint.h"
 #include "trainer/model_file.h"
 #include "trainer/task.h"
-#include "trainer/train_run.h"
 
 namespace diffq {
 namespace {
@@ -98,7 +98,7 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
     }
     if (starts_from_file(run.spec) && starts.insert(model_key + run.spec.method.start).second)
       check_start(path, run, summary.shape);
-    loaded.shapes.push_back(summary.shape);
+    loaded.data.push_back(summary);
   }
   const nlohmann::json message = {
       {"text", text}, {"source", path}, {"overrides", overrides}, {"fingerprints", fingerprints}};

@@ -14,7 +14,7 @@ namespace diffq {
 /// A sweep with what other ranks need to read it the same way without touching a file.
 struct LoadedSweep {
   Sweep sweep;
-  std::vector<DataShape> shapes;  ///< of each run's data
+  std::vector<DataSummary> data;  ///< of each run
   std::string text;               ///< for read_broadcast_sweep
 };
 

@@ -9,6 +9,8 @@
 
 #include "launcher/commands.h"
 #include "launcher/model_commands.h"
+#include "launcher/rank_memory.h"
+#include "launcher/report_command.h"
 #include "launcher/run_sweep.h"
 #include "launcher/verify.h"
 #include "launcher/version.h"
@@ -66,6 +68,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   plan->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
 
+  app.add_subcommand("dry-run", "What plan starts to measure memory")->group("");  // hidden
+
   CLI::App* run = app.add_subcommand("run", "Train what is missing of a sweep; under mpirun -n N on N ranks");
   run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
   run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
@@ -92,8 +96,11 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* report =
       app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
   report->add_option("DIR", arguments.report.folders)->required();
+  report->add_option("--html", arguments.report.html, "Where to write (default: DIR/report.html)");
   report->add_option("--markdown", arguments.report.markdown, "Where to write (default: DIR/report.md)");
   report->add_option("--csv", arguments.report.csv, "Where to write (default: DIR/results.csv)");
+  report->add_flag("--watch", arguments.report.watch,
+                   "Write again while the sweep runs; the page loads itself again");
 
   CLI::App* verify =
       app.add_subcommand("verify", "Check that an output folder, or one of its files, is whole");
@@ -122,6 +129,7 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
   if (app.got_subcommand("plan")) {
     return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out);
   }
+  if (app.got_subcommand("dry-run")) return diffq::dry_run_command();
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
   if (app.got_subcommand("status")) return diffq::status_command(arguments.folder, arguments.watch);
   if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path, arguments.deep);

@@ -4,6 +4,7 @@
 
 #include "launcher/version.h"
 #include "trainer/checkpoint.h"
+#include "trainer/task.h"
 
 namespace diffq {
 namespace {
@@ -34,7 +35,9 @@ void fill_fp32_metrics(const Sweep& sweep, std::vector<RunRow>& rows) {
 RunRow planned_row(const Run& run, int ranks) {
   RunRow row;
   row.run_id = run.run_id;
-  row.benchmark = "image";
+  const BenchmarkName benchmark = benchmark_name(run.spec.data.name);
+  const Metric metric = metric_of(benchmark);
+  row.benchmark = word_of(kBenchmarkNames, benchmark);
   row.dataset = word_of(kDataNames, run.spec.data.name);
   row.model = word_of(kModelNames, run.spec.model.name);
   row.method = word_of(kMethodNames, run.spec.method.method);
@@ -46,7 +49,8 @@ RunRow planned_row(const Run& run, int ranks) {
   }
   row.seed = static_cast<int64_t>(run.spec.seed);
   row.ranks = ranks;
-  row.metric_name = "accuracy %";
+  row.metric_name = metric.name;
+  row.higher_is_better = metric.higher_is_better;
   row.epochs = run.spec.train.epochs;
   row.program_version = program_version();
   row.git_commit = git_commit();
@@ -209,12 +213,14 @@ void SweepState::epoch(size_t run, const EpochRow& row) {
   RunRecord record = *records_[run];
   record.epochs.push_back(row);
   records_[run] = std::make_shared<const RunRecord>(std::move(record));
+  ++changes_;
 }
 
 void SweepState::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
   const std::lock_guard lock(mutex_);
   queue_.finish(run);
   records_[run] = std::make_shared<const RunRecord>(record);
+  ++changes_;
   record_done(run, files);
 }
 
@@ -251,6 +257,7 @@ void SweepState::record_failures(const std::vector<std::pair<size_t, std::string
     record.run.status = "failed";
     record.run.reason = why;
     records_[each] = std::make_shared<const RunRecord>(std::move(record));
+    ++changes_;
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
   }
 }
@@ -280,12 +287,18 @@ size_t SweepState::count(RunState state) const {
   return queue_.count(state);
 }
 
+size_t SweepState::changes() const {
+  const std::lock_guard lock(mutex_);
+  return changes_;
+}
+
 ResultFile SweepState::results() const {
   ResultFile file;
   file.sweep = sweep_.name;
   file.program_version = program_version();
   file.git_commit = git_commit();
   file.environment = environment_;
+  file.sweeps = {{sweep_.name, program_version(), git_commit(), sweep_.resolved.dump(2)}};
   std::vector<std::shared_ptr<const RunRecord>> records;
   {
     // The queue does not wait for the copying of all rows.

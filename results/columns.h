@@ -36,6 +36,8 @@ template <>
 const std::vector<Column<LayerRow>>& columns();
 template <>
 const std::vector<Column<EnvironmentRow>>& columns();
+template <>
+const std::vector<Column<SweepRow>>& columns();
 
 /// Calls function(reference to the row's member): std::string, double, int64_t or bool, const if the row is.
 template <class Row, class Function>

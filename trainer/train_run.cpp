@@ -14,6 +14,7 @@
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
+#include "trainer/weight_average.h"
 
 namespace diffq {
 namespace {
@@ -49,6 +50,7 @@ class Training {
   EpochRow train_epoch();
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
+  void swap_averages();
   MetricSums measure(const Dataset& data);
   void finish_record();
   void write_files(double& packed_mb, double& compressed_mb);
@@ -64,6 +66,7 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<WeightAverage> average_;
   RunRecord record_;
   TrainingState state_;
   std::optional<TrainingCheckpoints> checkpoints_;
@@ -103,6 +106,7 @@ void Training::prepare() {
     quantizer_->initialize_own();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+    if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
   });
   agree();
   restore();
@@ -110,8 +114,11 @@ void Training::prepare() {
 
 void Training::restore() {
   if (context_.checkpoint_folder.empty()) return;
-  checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_,
-                       state_tensors(store_, *step_));
+  std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
+  if (average_) {
+    for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
+  }
+  checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
   TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
   alone([&] {
     if (communicator_.rank() != 0) return;
@@ -166,11 +173,11 @@ EpochRow Training::train_epoch() {
   const auto next_batch = [&] {
     if (!failure_.empty()) throw std::runtime_error(failure_);
     if (!loader) {
-      loader.emplace(
-          *data_.train,
-          training_batches(data_.train->size(), train.batch_size, train.accumulate_steps, spec_.seed, epoch,
-                           communicator_.rank(), communicator_.size(), state_.epoch_steps),
-          AugmentKey{spec_.seed, epoch}, spec_.data.workers);
+      loader.emplace(*data_.train,
+                     training_batches(data_.train->size(), train.batch_size, train.accumulate_steps,
+                                      spec_.seed, epoch, communicator_.rank(), communicator_.size(),
+                                      state_.epoch_steps, spec_.data.photos.repeats),
+                     AugmentKey{spec_.seed, epoch}, spec_.data.workers);
     }
     const int64_t place = next_place;
     Batch batch = loader->next().value();
@@ -196,6 +203,9 @@ EpochRow Training::train_epoch() {
       state_.loss_sum += result.loss;
       ++state_.counted;
       state_.skipped_in_a_row = 0;
+      alone([&] {
+        if (average_) average_->update();
+      });
     } else {
       ++state_.skipped_steps;
       if (++state_.skipped_in_a_row >= train.max_skipped_steps) {
@@ -216,6 +226,13 @@ EpochRow Training::train_epoch() {
   return row;
 }
 
+/// To evaluate them, and back to train on.
+void Training::swap_averages() {
+  alone([&] {
+    if (average_) average_->swap();
+  });
+}
+
 MetricSums Training::measure(const Dataset& data) {
   alone([&] { quantizer_->materialize_rounded(); });
   agree();
@@ -226,6 +243,7 @@ RunRecord Training::run() {
   prepare();
   while (state_.epoch < spec_.train.epochs) {
     EpochRow row = train_epoch();
+    swap_averages();
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;
@@ -236,6 +254,8 @@ RunRecord Training::run() {
       if (communicator_.rank() == 0) context_.on_epoch(row);
     });
     state_.next_epoch(row);
+    // What is tested and packed in the end is the averages too.
+    if (state_.epoch < spec_.train.epochs) swap_averages();
   }
   const double train_seconds = state_.train_seconds;
   record_.epochs = state_.epochs;
@@ -312,22 +332,6 @@ RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& c
   }
   communicator.agree(failure);
   return training->run();
-}
-
-RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
-  const auto task = make_task(spec, shape);
-  const auto quantizer = make_quantizer(spec.method, spec.quant);
-  const ParameterStore store(task->module(), *quantizer);
-  RunFootprint result;
-  for (const auto& entry : store.entries()) result.parameters += entry.numel;
-  result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
-  const int64_t own_state =
-      spec.method.method == Method::diffq ? 8 : Optimizer::state_bytes(spec.train.optimizer);
-  const int64_t bytes = store.bytes() +
-                        store.master().numel() * Optimizer::state_bytes(spec.train.optimizer) +
-                        store.own().numel() * own_state;
-  result.memory_mb = static_cast<double>(bytes) / (1 << 20);
-  return result;
 }
 
 }  // namespace diffq

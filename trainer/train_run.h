@@ -54,13 +54,4 @@ struct RunContext {
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context);
 
-/// What a run needs before it starts: sizes of the model alone, for `diffq plan`.
-struct RunFootprint {
-  int64_t parameters = 0;
-  double size_fp32_mb = 0;
-  double memory_mb =
-      0;  ///< buffers and optimiser state of a rank, without activations and the libraries themselves
-};
-RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
-
 }  // namespace diffq

@@ -1,6 +1,7 @@
 #include "trainer/train_step.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -9,6 +10,22 @@
 
 namespace diffq {
 namespace {
+
+// Autocast to bfloat16 as long as this lives, for bf16. It keeps low-precision copies of weights, which are
+// good for one step only: the end drops them.
+class Autocast {
+ public:
+  explicit Autocast(Precision precision) {
+    at::autocast::set_autocast_enabled(at::kCPU, precision == Precision::bf16);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  }
+  ~Autocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+};
 
 std::vector<OptimizerRange> weight_ranges(const ParameterStore& store) {
   std::vector<OptimizerRange> ranges;
@@ -88,7 +105,8 @@ bool all_finite(const at::Tensor& flat) {
 TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
                      Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator)
     : spec_(spec),
-      rank_seed_(mix_seed(mix_seed(spec.seed, run_key), static_cast<uint64_t>(communicator.rank()))),
+      group_seed_(mix_seed(spec.seed, run_key)),
+      rank_seed_(mix_seed(group_seed_, static_cast<uint64_t>(communicator.rank()))),
       noise_seed_(spec.method.rank_noise == RankNoise::shared ? mix_seed(spec.seed, 0) : rank_seed_),
       task_(task),
       store_(store),
@@ -145,9 +163,11 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
 
 at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()>& next_batch) {
   torch::AutoGradMode with_grad(true);
+  const Autocast autocast(spec_.train.precision);
   // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
   torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
   task_.module().train();
+  task_.begin_step(mix_seed(group_seed_, static_cast<uint64_t>(step)));
   at::Tensor sum = at::zeros({}, at::kFloat);
   for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
     const at::Tensor loss = task_.loss(next_batch()) / static_cast<double>(spec_.train.accumulate_steps);

@@ -24,6 +24,7 @@ RunSpec stateful_spec(Method method, OptimizerName optimizer) {
   spec.train.optimizer.lr = optimizer == OptimizerName::sgd ? 0.05 : 0.002;
   spec.train.optimizer.weight_decay = 1e-3;
   spec.train.schedule.name = ScheduleName::cosine;
+  spec.train.ema = 0.9;
   return spec;
 }
 
