@@ -64,6 +64,7 @@ TEST(RunId, UnchangedByHowItIsWritten) {
   EXPECT_EQ(last_id(rewritten), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.root=/x"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.workers=3"}), id);
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.checkpoint_minutes=0.5"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.mixup=0"}), id);
 }
 
