@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   task->module().train();
   const at::Tensor loss = task->loss(batch);
   loss.backward();
+  SoloCommunicator alone;
   const double perplexity = task->metric(evaluate(*task, *data.test, spec.eval, 1, alone));
   values = {{"input", batch.input},
             {"target", batch.target},
