@@ -10,14 +10,22 @@
 namespace diffq {
 
 /// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
-/// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class.
-enum class DataName { mnist, idx, cifar10, cifar100, imagenet };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 5> kDataNames{
+/// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class;
+/// musdb, stems, openmsx_synthesised: music with its stems (music_tracks.h).
+enum class DataName { mnist, idx, cifar10, cifar100, imagenet, musdb, stems, openmsx_synthesised };
+inline constexpr std::array<std::pair<std::string_view, DataName>, 8> kDataNames{
     {{"mnist", DataName::mnist},
      {"idx", DataName::idx},
      {"cifar10", DataName::cifar10},
      {"cifar100", DataName::cifar100},
-     {"imagenet", DataName::imagenet}}};
+     {"imagenet", DataName::imagenet},
+     {"musdb", DataName::musdb},
+     {"stems", DataName::stems},
+     {"openmsx_synthesised", DataName::openmsx_synthesised}}};
+
+constexpr bool is_music(DataName name) {
+  return name == DataName::musdb || name == DataName::stems || name == DataName::openmsx_synthesised;
+}
 
 /// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
 /// a random place; evaluation cuts the centre. Both are functions of (seed, epoch, sample).
@@ -37,6 +45,26 @@ struct PhotoSpec {
   int64_t crop = 224;
 };
 
+/// Random changes of training segments and their stems; functions of (seed, epoch, sample), remixing of
+/// (seed, epoch, place in the epoch).
+struct MusicAugmentSpec {
+  bool shift = true;                        ///< a segment begins anywhere in the stride after its place
+  bool flip_channels = true;                ///< left and right of a stem change places, or not
+  bool flip_sign = true;                    ///< of a stem, or not
+  double min_gain = 0.25, max_gain = 1.25;  ///< of a stem
+  int64_t remix_group = 4;                  ///< so many neighbours in a batch exchange their stems; 1: none
+};
+
+/// Of music. Training takes segments at every stride, held-out tracks are cut into segments without overlap.
+struct MusicSpec {
+  int64_t rate = 44100;  ///< of all files, frames a second
+  int64_t channels = 2;  ///< of all files
+  double segment_seconds = 10;
+  double stride_seconds = 1;
+  int64_t train_segments = 0, valid_segments = 0, test_tracks = 0;  ///< only the first so many; 0: all
+  MusicAugmentSpec augment;
+};
+
 struct DataSpec {
   DataName name = DataName::mnist;
   std::string root;           ///< folder; not part of a run's identity
@@ -46,6 +74,7 @@ struct DataSpec {
   int64_t test_samples = 0;       ///< use only the first so many test samples; 0: all
   AugmentSpec augment;            ///< of pictures of one size
   PhotoSpec photos;               ///< of imagenet
+  MusicSpec music;                ///< of music, in place of the samples above
   int64_t max_corrupt =
       100;          ///< imagenet: more files that can't be decoded stop a run; not part of its identity
   int workers = 1;  ///< loader threads a rank; not part of a run's identity

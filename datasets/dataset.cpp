@@ -7,18 +7,24 @@
 #include "datasets/fail.h"
 #include "datasets/idx_set.h"
 #include "datasets/imagenet.h"
+#include "datasets/music.h"
 
 namespace diffq {
 namespace {
 
 constexpr ImageFormat kIdx{idx_set_files, read_idx_set}, kCifar{cifar_files, read_cifar};
 
-constexpr std::array<std::pair<DataName, DataFormat>, 5> kFormats{
+constexpr DataFormat kMusic{check_music, open_music, music_fingerprint};
+
+constexpr std::array<std::pair<DataName, DataFormat>, 8> kFormats{
     {{DataName::mnist, kInMemory<kIdx>},
      {DataName::idx, kInMemory<kIdx>},
      {DataName::cifar10, kInMemory<kCifar>},
      {DataName::cifar100, kInMemory<kCifar>},
-     {DataName::imagenet, {check_imagenet, open_imagenet, imagenet_fingerprint}}}};
+     {DataName::imagenet, {check_imagenet, open_imagenet, imagenet_fingerprint}},
+     {DataName::musdb, kMusic},
+     {DataName::stems, kMusic},
+     {DataName::openmsx_synthesised, kMusic}}};
 
 const DataFormat& format_of(DataName name) {
   for (const auto& [known, format] : kFormats) {

@@ -10,12 +10,14 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "datasets/data_spec.h"
 
 namespace diffq {
 
 /// Pictures: input float32 [samples, channels, height, width], target int64 [samples].
+/// Music: input float32 [samples, channels, time], the mixture; target [samples, stems, channels, time].
 struct Batch {
   at::Tensor input;
   at::Tensor target;
@@ -43,7 +45,16 @@ struct ImageShape {
   int64_t width = 0;
   int64_t classes = 0;
 };
-using DataShape = std::variant<ImageShape>;
+/// Music: training and held-out samples are segments, each track's mixture with mean 0 and deviation 1; test
+/// samples are whole tracks as they are, to be taken one at a time.
+struct MusicShape {
+  int64_t channels = 0;
+  int64_t rate = 0;                      ///< frames a second
+  int64_t segment = 0;                   ///< frames
+  std::vector<std::string> stems = {};   ///< what a mixture is the sum of
+  std::vector<std::string> tracks = {};  ///< of the test set
+};
+using DataShape = std::variant<ImageShape, MusicShape>;
 
 struct DataSplits {
   DataShape shape;

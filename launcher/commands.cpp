@@ -128,6 +128,7 @@ int report_command(const ReportOptions& options) {
     };
     take(file.epochs, all.epochs);
     take(file.layers, all.layers);
+    take(file.tracks, all.tracks);
     take(file.runs, all.runs);
     all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
     seen.insert(added.begin(), added.end());

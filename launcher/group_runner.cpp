@@ -150,6 +150,7 @@ void GroupRunner::write_record(const Run& run, const RunRecord& record) {
   file.runs = {record.run};
   file.epochs = record.epochs;
   file.layers = record.layers;
+  file.tracks = record.tracks;
   write_results(folder_ / "runs" / run.run_id / "result.h5", file);
 }
 

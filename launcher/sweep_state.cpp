@@ -72,7 +72,8 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
       try {
         ResultFile file = read_results(path);
         if (file.runs.size() != 1) throw std::runtime_error(path.string() + ": holds no run");
-        record = {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers)};
+        record = {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers),
+                  std::move(file.tracks)};
         became = RunState::done;
       } catch (const std::exception& error) {
         warnings.push_back(std::string(error.what()) + "; the run is done again");
@@ -174,6 +175,7 @@ ResultFile SweepState::results() const {
     file.runs.push_back(record.run);
     file.epochs.insert(file.epochs.end(), record.epochs.begin(), record.epochs.end());
     file.layers.insert(file.layers.end(), record.layers.begin(), record.layers.end());
+    file.tracks.insert(file.tracks.end(), record.tracks.begin(), record.tracks.end());
   }
   fill_fp32_metrics(sweep_, file.runs);
   return file;

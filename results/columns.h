@@ -35,6 +35,8 @@ const std::vector<Column<EpochRow>>& columns();
 template <>
 const std::vector<Column<LayerRow>>& columns();
 template <>
+const std::vector<Column<TrackRow>>& columns();
+template <>
 const std::vector<Column<EnvironmentRow>>& columns();
 
 /// Calls function(reference to the row's member): std::string, double, int64_t or bool, const if the row is.

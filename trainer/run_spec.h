@@ -23,9 +23,10 @@ enum class ModelName {
   deit_tiny,
   deit_small,
   deit_base,
-  efficientnet_b3
+  efficientnet_b3,
+  demucs
 };
-inline constexpr std::array<std::pair<std::string_view, ModelName>, 10> kModelNames{
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 11> kModelNames{
     {{"small_cnn", ModelName::small_cnn},
      {"resnet20", ModelName::resnet20},
      {"resnet18", ModelName::resnet18},
@@ -35,7 +36,8 @@ inline constexpr std::array<std::pair<std::string_view, ModelName>, 10> kModelNa
      {"deit_tiny", ModelName::deit_tiny},
      {"deit_small", ModelName::deit_small},
      {"deit_base", ModelName::deit_base},
-     {"efficientnet_b3", ModelName::efficientnet_b3}}};
+     {"efficientnet_b3", ModelName::efficientnet_b3},
+     {"demucs", ModelName::demucs}}};
 
 /// How often training drops activations, and the branches of residual blocks; absent where a model has no
 /// such rate.
@@ -61,10 +63,16 @@ constexpr DropRates usual_rates(ModelName name) {
   }
 }
 
+struct DemucsSpec {
+  int64_t channels = 64;  ///< of the first level; each further one has twice as many
+  int64_t depth = 6;      ///< levels, each at a quarter of the rate of the one before
+};
+
 struct ModelSpec {
   ModelName name = ModelName::small_cnn;
   bool batchnorm = true;  ///< small_cnn: with batch normalisation
   DropRates rates = {};   ///< absent: the model's usual ones
+  DemucsSpec demucs = {};
 };
 
 enum class OptimizerName { sgd, adam, adamw };
@@ -116,9 +124,22 @@ struct TrainSpec {
   MixSpec mix;
 };
 
-struct EvalSpec {
-  int64_t batch_size = 500;  ///< a rank; changes no result beyond rounding
+/// How whole tracks of music go through a model that takes segments.
+struct SeparationSpec {
+  int64_t shifts = 1;     ///< the mean over so many copies, shifted within half a second
+  double overlap = 0.25;  ///< of a segment with the next
 };
+
+struct EvalSpec {
+  int64_t batch_size = 500;                       ///< a rank; changes no result beyond rounding
+  std::optional<SeparationSpec> separation = {};  ///< of music alone
+};
+
+/// What is usual where a sweep file says nothing.
+inline EvalSpec usual_evaluation(const DataSpec& data) {
+  if (!is_music(data.name)) return {};
+  return {.batch_size = 4, .separation = SeparationSpec{}};
+}
 
 struct RunSpec {
   DataSpec data = {};

@@ -42,6 +42,12 @@ class Task {
   /// Sums over the batch; the module is in evaluation mode, without gradients.
   virtual MetricSums evaluate(const Batch& batch) = 0;
   virtual double metric(const MetricSums& sums) const = 0;
+  /// Of what the test samples are where they are whole tracks of music, to be judged by score_track(); null
+  /// for data that evaluate() judges.
+  virtual const MusicShape* tracks() const { return nullptr; }
+  /// SDR, ISR, SIR, SAR (medians over windows of 1 s), utterance-level SDR and L1 loss of each stem of one
+  /// track: float64 [stems, 6]. The module is in evaluation mode.
+  virtual at::Tensor score_track(const Batch&) { return {}; }
 
   virtual std::string benchmark() const = 0;    ///< image | language | audio
   virtual std::string metric_name() const = 0;  ///< with its unit: "accuracy %"
@@ -56,5 +62,9 @@ std::unique_ptr<Task> make_task(const RunSpec& spec, const DataShape& shape);
 /// probabilities, float32 [samples, classes]; label smoothing is for that loss alone. Initial weights come
 /// from torch's default generator.
 std::unique_ptr<Task> make_image_task(const RunSpec& spec, const ImageShape& shape);
+
+/// Music: L1 loss, SDR in dB; held-out segments are judged by their utterance-level SDR, test tracks by BSS
+/// Eval. Initial weights come from torch's default generator.
+std::unique_ptr<Task> make_audio_task(const RunSpec& spec, const MusicShape& shape);
 
 }  // namespace diffq

@@ -23,6 +23,7 @@ LIBRARIES = {
     r"^CLI/": r"^launcher/main\.cpp$",
     r"^zlib\.h$": r"^(datasets/|results/tables)",
     r"^(jpeglib|jerror|turbojpeg)\.h$": r"^datasets/codecs/",
+    r"^(sndfile\.h$|libav|libsw)": r"^datasets/codecs/",
     r"^torch/(torch|nn)": r"^(trainer|launcher)/",
     r"^torch/torch\.h$": r"\.cpp$",  # 27 s a file: never in a header
 }

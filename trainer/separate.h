@@ -1,0 +1,26 @@
+#pragma once
+// Whole tracks through a model that takes segments: overlapping segments, weighted so that their ends count
+// least, and the mean over shifted copies of the track.
+
+#include <ATen/core/Tensor.h>
+
+#include "trainer/run_spec.h"
+
+namespace diffq {
+
+class Demucs;
+
+/// How long the model's segments are, and how many go through it at once (this changes no result beyond
+/// rounding).
+struct SegmentForm {
+  int64_t rate = 44100;  ///< frames a second
+  int64_t frames = 0;
+  int64_t batch_size = 1;
+};
+
+/// A mixture [channels, frames] -> stems [stems, channels, frames]. The mixture is normalised as in training
+/// and the stems are brought back to its loudness. Without gradients; the model is in evaluation mode.
+at::Tensor separate(Demucs& model, const at::Tensor& mixture, const SeparationSpec& spec,
+                    const SegmentForm& form);
+
+}  // namespace diffq
