@@ -1,7 +1,5 @@
 #include "datasets/class_index.h"
 
-#include <stdlib.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "datasets/cache_file.h"
 #include "datasets/warning.h"
 
 namespace diffq {
@@ -20,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kHeader = "diffq-index 1";
+const std::string kName = "index";
 constexpr int64_t kSafeAge = 2'000'000'000;  // ns; the coarsest times of file systems are of 2 s (FAT)
 constexpr int64_t kSampled = 64;
 
@@ -117,24 +117,8 @@ bool is_true(const Index& index) {
   return same;
 }
 
-// Beside the data, then in the user's cache.
-std::vector<fs::path> places_of(const std::string& root) {
-  std::vector<fs::path> places{fs::path(root) / ".diffq-index"};
-  const auto variable = [](const char* name) {
-    const char* value = getenv(name);
-    return fs::path(value == nullptr ? "" : value);
-  };
-  fs::path cache = variable("XDG_CACHE_HOME");
-  if (cache.empty() && !variable("HOME").empty()) cache = variable("HOME") / ".cache";
-  std::error_code error;
-  const std::string whole = fs::weakly_canonical(root, error).string();
-  if (!cache.empty())
-    places.push_back(cache / "diffq" / ("index-" + std::to_string(XXH3_64bits(whole.data(), whole.size()))));
-  return places;
-}
-
 std::optional<Index> find_index(const std::string& root) {
-  for (const fs::path& place : places_of(root)) {
+  for (const fs::path& place : cache_places(root, kName)) {
     std::error_code error;
     if (!fs::is_regular_file(place, error)) continue;
     std::ifstream file(place, std::ios::binary);
@@ -145,28 +129,13 @@ std::optional<Index> find_index(const std::string& root) {
   return std::nullopt;
 }
 
-// Whole or not at all, whoever else writes at the same time.
-bool write_whole(const fs::path& place, const std::string& text) {
-  std::error_code error;
-  fs::create_directories(place.parent_path(), error);
-  std::string temporary = place.string() + ".XXXXXX";
-  const int descriptor = mkstemp(temporary.data());
-  if (descriptor < 0) return false;
-  close(descriptor);
-  std::ofstream file(temporary, std::ios::binary);
-  file << text;
-  file.close();
-  fs::permissions(temporary, fs::perms::group_read | fs::perms::others_read, fs::perm_options::add, error);
-  if (!file.fail()) fs::rename(temporary, place, error);
-  if (!file.fail() && !error) return true;
-  fs::remove(temporary, error);
-  return false;
-}
-
 void keep(const Index& index) {
   const std::string text = text_of(index);
-  const std::vector<fs::path> places = places_of(index.folders.root);
-  if (std::ranges::any_of(places, [&](const fs::path& place) { return write_whole(place, text); })) return;
+  const std::vector<fs::path> places = cache_places(index.folders.root, kName);
+  if (std::ranges::any_of(places, [&](const fs::path& place) {
+        return write_cache(place, [&](std::ostream& out) { out << text; });
+      }))
+    return;
   warn_of_data(places.front().string(),
                "can't be written, nor can the same in ~/.cache: all files are listed at every start");
 }

@@ -3,9 +3,7 @@
 #include "datasets/fail.h"
 
 namespace diffq {
-namespace {
 
-// How many of `there` samples are used when `asked` (0: all) were asked for.
 int64_t limited(const std::string& key, int64_t asked, int64_t there, const std::string& of) {
   check_not_negative(key, asked);
   if (asked > there) {
@@ -14,8 +12,6 @@ int64_t limited(const std::string& key, int64_t asked, int64_t there, const std:
   }
   return asked == 0 ? there : asked;
 }
-
-}  // namespace
 
 void check_not_negative(const std::string& key, int64_t value) {
   if (value < 0) fail(key, std::to_string(value) + " is negative; it must be 0 or more");

@@ -22,6 +22,9 @@ struct PartSize {
 /// How many samples are used to train, held out and tested on, of those that are there. No shape yet.
 DataSummary divide(const DataSpec& spec, const PartSize& train, const PartSize& test);
 
+/// How many of `there` samples are used when `asked` (0: all) were asked for.
+int64_t limited(const std::string& key, int64_t asked, int64_t there, const std::string& of);
+
 void check_not_negative(const std::string& key, int64_t value);
 
 }  // namespace diffq

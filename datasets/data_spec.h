@@ -9,22 +9,53 @@
 
 namespace diffq {
 
+/// What a data set and a model are for; the two of a run must agree.
+enum class BenchmarkName { image, language, audio };
+inline constexpr std::array<std::pair<std::string_view, BenchmarkName>, 3> kBenchmarkNames{
+    {{"image", BenchmarkName::image},
+     {"language", BenchmarkName::language},
+     {"audio", BenchmarkName::audio}}};
+
 /// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
 /// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class;
+/// wikitext103: the folder as distributed; text: train.txt, valid.txt and test.txt of any text;
 /// musdb, stems, openmsx_synthesised: music with its stems (music_tracks.h).
-enum class DataName { mnist, idx, cifar10, cifar100, imagenet, musdb, stems, openmsx_synthesised };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 8> kDataNames{
+enum class DataName {
+  mnist,
+  idx,
+  cifar10,
+  cifar100,
+  imagenet,
+  wikitext103,
+  text,
+  musdb,
+  stems,
+  openmsx_synthesised
+};
+inline constexpr std::array<std::pair<std::string_view, DataName>, 10> kDataNames{
     {{"mnist", DataName::mnist},
      {"idx", DataName::idx},
      {"cifar10", DataName::cifar10},
      {"cifar100", DataName::cifar100},
      {"imagenet", DataName::imagenet},
+     {"wikitext103", DataName::wikitext103},
+     {"text", DataName::text},
      {"musdb", DataName::musdb},
      {"stems", DataName::stems},
      {"openmsx_synthesised", DataName::openmsx_synthesised}}};
 
-constexpr bool is_music(DataName name) {
-  return name == DataName::musdb || name == DataName::stems || name == DataName::openmsx_synthesised;
+constexpr BenchmarkName benchmark_name(DataName name) {
+  switch (name) {
+    case DataName::wikitext103:
+    case DataName::text:
+      return BenchmarkName::language;
+    case DataName::musdb:
+    case DataName::stems:
+    case DataName::openmsx_synthesised:
+      return BenchmarkName::audio;
+    default:
+      return BenchmarkName::image;
+  }
 }
 
 /// Training pictures are shifted by up to `shift` pixels each way (zeros come in), then cut to crop x crop at
@@ -65,6 +96,21 @@ struct MusicSpec {
   MusicAugmentSpec augment;
 };
 
+enum class TextUnit { word, character };
+inline constexpr std::array<std::pair<std::string_view, TextUnit>, 2> kTextUnitNames{
+    {{"word", TextUnit::word}, {"char", TextUnit::character}}};
+
+/// Text becomes tokens: words (what stands between white space) or characters, and blocks of tokens are the
+/// samples.
+struct TextSpec {
+  TextUnit unit = TextUnit::word;
+  int64_t vocabulary = 0;  ///< only the most frequent of the training part, two tokens of ours included, are
+                           ///< told apart; 0: all
+  bool line_ends = false;  ///< words: the end of a line is a token too
+  int64_t block = 512;     ///< tokens of a sample
+  int64_t context = 0;     ///< evaluation: blocks overlap by so many tokens, which are not judged again
+};
+
 struct DataSpec {
   DataName name = DataName::mnist;
   std::string root;           ///< folder; not part of a run's identity
@@ -74,6 +120,7 @@ struct DataSpec {
   int64_t test_samples = 0;       ///< use only the first so many test samples; 0: all
   AugmentSpec augment;            ///< of pictures of one size
   PhotoSpec photos;               ///< of imagenet
+  TextSpec text;                  ///< of text and wikitext103
   MusicSpec music;                ///< of music, in place of the samples above
   int64_t max_corrupt =
       100;          ///< imagenet: more files that can't be decoded stop a run; not part of its identity

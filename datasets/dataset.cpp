@@ -8,20 +8,21 @@
 #include "datasets/idx_set.h"
 #include "datasets/imagenet.h"
 #include "datasets/music.h"
+#include "datasets/text.h"
 
 namespace diffq {
 namespace {
 
 constexpr ImageFormat kIdx{idx_set_files, read_idx_set}, kCifar{cifar_files, read_cifar};
 
-constexpr DataFormat kMusic{check_music, open_music, music_fingerprint};
-
-constexpr std::array<std::pair<DataName, DataFormat>, 8> kFormats{
+constexpr std::array<std::pair<DataName, DataFormat>, 10> kFormats{
     {{DataName::mnist, kInMemory<kIdx>},
      {DataName::idx, kInMemory<kIdx>},
      {DataName::cifar10, kInMemory<kCifar>},
      {DataName::cifar100, kInMemory<kCifar>},
      {DataName::imagenet, {check_imagenet, open_imagenet, imagenet_fingerprint}},
+     {DataName::wikitext103, kText},
+     {DataName::text, kText},
      {DataName::musdb, kMusic},
      {DataName::stems, kMusic},
      {DataName::openmsx_synthesised, kMusic}}};

@@ -16,8 +16,10 @@
 
 namespace diffq {
 
-/// Pictures: input float32 [samples, channels, height, width], target int64 [samples].
+/// Pictures: input float32 [samples, channels, height, width], target int64 [samples]. Text: both int64
+/// [samples, block]; the target of a place is the token after it, or kNoTarget where it does not count.
 /// Music: input float32 [samples, channels, time], the mixture; target [samples, stems, channels, time].
+inline constexpr int64_t kNoTarget = -100;
 struct Batch {
   at::Tensor input;
   at::Tensor target;
@@ -45,8 +47,13 @@ struct ImageShape {
   int64_t width = 0;
   int64_t classes = 0;
 };
-/// Music: training and held-out samples are segments, each track's mixture with mean 0 and deviation 1; test
-/// samples are whole tracks as they are, to be taken one at a time.
+/// Tokens are numbered from 0, the more frequent first (after two of ours).
+struct TextShape {
+  int64_t vocabulary = 0;
+  int64_t block = 0;
+};
+/// Training and held-out samples are segments, each track's mixture with mean 0 and deviation 1; test samples
+/// are whole tracks as they are, to be taken one at a time.
 struct MusicShape {
   int64_t channels = 0;
   int64_t rate = 0;                      ///< frames a second
@@ -54,7 +61,7 @@ struct MusicShape {
   std::vector<std::string> stems = {};   ///< what a mixture is the sum of
   std::vector<std::string> tracks = {};  ///< of the test set
 };
-using DataShape = std::variant<ImageShape, MusicShape>;
+using DataShape = std::variant<ImageShape, TextShape, MusicShape>;
 
 struct DataSplits {
   DataShape shape;
@@ -71,7 +78,8 @@ struct DataSummary {
 
 /// Checks that all files are there, whole and of the right kind and that they hold what the spec asks for.
 /// Reads headers and labels; compressed files are decompressed once (MNIST: 0.2 s), CIFAR's, where labels
-/// stand between the images, are read through; the images of plain IDX files are not read. Throws
+/// stand between the images, are read through; the images of plain IDX files are not read. Text is made into
+/// tokens once and kept (token_file.h). Throws
 /// std::invalid_argument "FILE: what is wrong; what would be right".
 DataSummary check_data(const DataSpec& spec);
 /// Reads the data. Errors as check_data.

@@ -1,9 +1,7 @@
 #pragma once
 // Music with its stems as a data set: segments to train on and to hold out, whole tracks to test on.
 
-#include <string>
-
-#include "datasets/dataset.h"
+#include "datasets/data_format.h"
 
 namespace diffq {
 
@@ -11,5 +9,7 @@ namespace diffq {
 DataSummary check_music(const DataSpec& spec);
 DataSplits open_music(const DataSpec& spec);
 std::string music_fingerprint(const DataSpec& spec);
+
+inline constexpr DataFormat kMusic{check_music, open_music, music_fingerprint};
 
 }  // namespace diffq

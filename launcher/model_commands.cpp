@@ -12,6 +12,7 @@
 #include "launcher/world.h"
 #include "results/durable_file.h"
 #include "sweeps/json_reader.h"
+#include "sweeps/spec_keys.h"
 #include "sweeps/sweep.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
@@ -181,6 +182,7 @@ int eval_command(const std::string& file, const std::string& data, const std::st
     spec.data.valid_samples = 1;  // nothing is trained on them: as few as there may be are held out
     spec.data.train_samples = spec.data.test_samples = 0;
   }
+  check_benchmark(spec.data.name, spec.model.name, {file, ""});
   if (!root.empty()) spec.data.root = root;
   at::set_num_threads(compute_threads(1));
   const DataSplits splits = open_data(spec.data);
@@ -194,7 +196,7 @@ int eval_command(const std::string& file, const std::string& data, const std::st
   const TestResult test = evaluate_test(*task, *splits.test, spec.eval, spec.data.workers, alone);
   std::printf("model  %s\ndata   %s in %s, %.0f samples\nloss   %.9g\n",
               word_of(spec.model.name, kModelNames).c_str(), word_of(spec.data.name, kDataNames).c_str(),
-              spec.data.root.c_str(), test.count, test.loss);
+              spec.data.root.c_str(), static_cast<double>(splits.test->size()), test.loss);
   std::printf("%s = %#.9g\n", task->metric_name().c_str(), test.metric);
   return 0;
 }

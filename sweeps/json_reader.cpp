@@ -183,6 +183,15 @@ void ObjectReader::texts(const std::string& key, std::vector<std::string>& value
   for (size_t i = 0; i < found->size(); ++i) values.push_back(to_text((*found)[i], place.index(i)));
 }
 
+void ObjectReader::wholes(const std::string& key, std::vector<int64_t>& values, const Range& range) {
+  const OrderedJson* found = take(key);
+  if (!found) return;
+  const Place place = place_.key(key);
+  if (!found->is_array()) place.fail("must be a list of whole numbers, not " + shown(*found));
+  values.clear();
+  for (size_t i = 0; i < found->size(); ++i) values.push_back(to_whole((*found)[i], place.index(i), range));
+}
+
 void ObjectReader::set_kind(const std::string& kind, const std::vector<std::string>& keys_of_all_kinds) {
   kind_ = kind;
   keys_of_all_kinds_ = keys_of_all_kinds;

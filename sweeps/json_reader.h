@@ -90,6 +90,8 @@ class ObjectReader {
   void flag(const std::string& key, bool& value);
   void text(const std::string& key, std::string& value, Need need = Need::optional);
   void texts(const std::string& key, std::vector<std::string>& values);  ///< a list, possibly empty
+  /// A list, possibly empty; each number is in the range.
+  void wholes(const std::string& key, std::vector<int64_t>& values, const Range& range);
 
   template <class Integer>
   void whole(const std::string& key, Integer& value, const Range& range, Need need = Need::optional) {

@@ -30,6 +30,7 @@ class SpecWriter {
   void flag(const std::string& key, bool value) { put(key, value); }
   void text(const std::string& key, const std::string& value, Need = Need::optional) { put(key, value); }
   void texts(const std::string& key, const std::vector<std::string>& values) { put(key, values); }
+  void wholes(const std::string& key, const std::vector<int64_t>& values, const Range&) { put(key, values); }
   void start(const std::string& key, const std::string& value) {
     put(key, value.empty() ? nlohmann::json() : nlohmann::json(value));
   }
@@ -96,10 +97,14 @@ class SpecReader : public ObjectReader {
 // What one key alone can't say. Each throws as Place::fail does.
 template <class Spec>
 void check(const Spec&, const Place&) {}
+void check(const DataSpec& spec, const Place& place);
+void check(const ModelSpec& spec, const Place& place);
 void check(const OptimizerSpec& spec, const Place& place);
 void check(const TrainSpec& spec, const Place& place);
 void check(const MusicAugmentSpec& spec, const Place& place);
 void check(const MethodSpec& spec, const Place& place);
+/// That data and model are for the same benchmark. Names both, and the words that would fit.
+void check_benchmark(DataName data, ModelName model, const Place& place);
 
 template <class Keys>
 void list_keys(Keys& keys, AugmentSpec& spec) {
@@ -142,21 +147,45 @@ template <class Keys>
 void list_keys(Keys& keys, DataSpec& spec) {
   keys.kind("name", spec, &DataSpec::name, kDataNames, Need::required);
   keys.text("root", spec.root, Need::required);
-  if (is_music(spec.name)) {
+  if (benchmark_name(spec.name) == BenchmarkName::audio) {
     list_keys(keys, spec.music);
     keys.whole("workers", spec.workers, Range::between(1, 1024));
     return;
   }
+  const bool language = benchmark_name(spec.name) == BenchmarkName::language;
   keys.whole("train_samples", spec.train_samples, Range::at_least(0));
-  keys.whole("valid_samples", spec.valid_samples, Range::at_least(1));
+  if (!language) keys.whole("valid_samples", spec.valid_samples, Range::at_least(1));
   keys.whole("test_samples", spec.test_samples, Range::at_least(0));
-  if (spec.name == DataName::imagenet) {
+  if (language) {
+    if (spec.name == DataName::text) {
+      keys.word("unit", spec.text.unit, kTextUnitNames);
+      keys.whole("vocabulary", spec.text.vocabulary, Range::at_least(0));
+      keys.flag("line_ends", spec.text.line_ends);
+    }
+    keys.whole("block", spec.text.block, Range::between(1, 1 << 20));
+    keys.whole("context", spec.text.context, Range::between(0, (1 << 20) - 1));
+  } else if (spec.name == DataName::imagenet) {
     keys.object("augment", spec.photos);
     keys.whole("max_corrupt", spec.max_corrupt, Range::at_least(0));
   } else {
     keys.object("augment", spec.augment);
   }
   keys.whole("workers", spec.workers, Range::between(1, 1024));
+}
+
+template <class Keys>
+void list_keys(Keys& keys, TransformerSpec& spec) {
+  const Range size = Range::between(1, 1 << 20), rate{.low = 0, .high = 1, .high_open = true};
+  keys.whole("layers", spec.layers, size);
+  keys.whole("dim", spec.dim, size);
+  keys.whole("ffn", spec.ffn, size);
+  keys.whole("heads", spec.heads, size);
+  keys.wholes("cutoffs", spec.cutoffs, Range::at_least(1));
+  keys.whole("factor", spec.factor, size);
+  keys.real("attention_dropout", spec.attention_dropout, rate);
+  keys.real("activation_dropout", spec.activation_dropout, rate);
+  keys.real("softmax_dropout", spec.softmax_dropout, rate);
+  keys.real("layer_drop", spec.layer_drop, rate);
 }
 
 template <class Keys>
@@ -175,6 +204,7 @@ void list_keys(Keys& keys, ModelSpec& spec) {
   const DropRates usual = usual_rates(spec.name);
   rate("dropout", spec.rates.dropout, usual.dropout);
   rate("drop_path", spec.rates.drop_path, usual.drop_path);
+  if (spec.name == ModelName::transformer_lm) list_keys(keys, spec.transformer);
 }
 
 template <class Keys>
@@ -183,9 +213,9 @@ void list_keys(Keys& keys, OptimizerSpec& spec) {
   keys.kind("name", spec, &OptimizerSpec::name, kOptimizerNames);
   keys.real("lr", spec.lr, Range::at_least(0));
   keys.real("weight_decay", spec.weight_decay, Range::at_least(0));
-  if (spec.name == OptimizerName::sgd) {
+  if (is_sgd(spec.name)) {
     keys.real("momentum", spec.momentum, decay);
-    keys.flag("nesterov", spec.nesterov);
+    if (spec.name == OptimizerName::sgd) keys.flag("nesterov", spec.nesterov);
   } else {
     keys.real("beta1", spec.beta1, decay);
     keys.real("beta2", spec.beta2, decay);
@@ -196,7 +226,13 @@ void list_keys(Keys& keys, OptimizerSpec& spec) {
 template <class Keys>
 void list_keys(Keys& keys, ScheduleSpec& spec) {
   keys.kind("name", spec, &ScheduleSpec::name, kScheduleNames);
-  keys.real("warmup_epochs", spec.warmup_epochs, Range::at_least(0));
+  if (spec.name == ScheduleName::cosine_restarts) {
+    keys.whole("warmup_steps", spec.warmup_steps, Range::at_least(0));
+    keys.whole("period_steps", spec.period_steps, Range::at_least(1), Need::required);
+    keys.real("shrink", spec.shrink, {.low = 0, .high = 1, .low_open = true});
+  } else {
+    keys.real("warmup_epochs", spec.warmup_epochs, Range::at_least(0));
+  }
   if (spec.name == ScheduleName::step) {
     keys.whole("every_epochs", spec.every_epochs, Range::at_least(1));
     keys.real("factor", spec.factor, {.low = 0, .high = 1, .low_open = true});

@@ -84,6 +84,7 @@ class BenchmarkReader {
       benchmark_.seeds = read_seeds(*seeds, place.key("seeds"));
     reader_.object("data", base_.data, Need::required);
     reader_.object("model", base_.model, Need::required);
+    check_benchmark(base_.data.name, base_.model.name, place);
     const OrderedJson* train = reader_.take("train");
     base_.train = read_train(train ? *train : OrderedJson::object(), place.key("train"), ranks_per_run_);
     base_.eval = usual_evaluation(base_.data);

@@ -37,8 +37,8 @@ class ClassificationTask : public Task {
 
   double metric(const MetricSums& sums) const override { return 100 * sums.score / sums.count; }
   std::string benchmark() const override { return "image"; }
-  std::string metric_name() const override { return "accuracy %"; }
-  bool higher_is_better() const override { return true; }
+  std::string metric_name() const override { return std::string(metric_of(BenchmarkName::image).name); }
+  bool higher_is_better() const override { return metric_of(BenchmarkName::image).higher_is_better; }
 
  private:
   std::shared_ptr<ImageModel> model_;

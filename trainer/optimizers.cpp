@@ -11,18 +11,21 @@ namespace {
 constexpr int64_t kGrain = 32768;
 
 struct SgdStep {
-  float lr, scale, weight_decay, momentum;
+  float lr, scale, coupled_decay, decay_factor, momentum;
   bool nesterov;
   void operator()(float* value, const float* gradient, float* velocity, int64_t begin, int64_t end) const {
     for (int64_t i = begin; i < end; ++i) {
-      const float g = gradient[i] * scale + weight_decay * value[i];
+      const float g = gradient[i] * scale + coupled_decay * value[i];
       const float v = momentum * velocity[i] + g;
       velocity[i] = v;
-      value[i] -= lr * (nesterov ? g + momentum * v : v);
+      value[i] = decay_factor * value[i] - lr * (nesterov ? g + momentum * v : v);
     }
   }
   void without_momentum(float* value, const float* gradient, int64_t begin, int64_t end) const {
-    for (int64_t i = begin; i < end; ++i) value[i] -= lr * (gradient[i] * scale + weight_decay * value[i]);
+    for (int64_t i = begin; i < end; ++i) {
+      const float g = gradient[i] * scale + coupled_decay * value[i];
+      value[i] = decay_factor * value[i] - lr * g;
+    }
   }
 };
 
@@ -51,7 +54,7 @@ Optimizer::Optimizer(const OptimizerSpec& spec, std::vector<OptimizerRange> rang
   }
   if (ranges_.empty()) return;
   const auto options = ranges_.front().values.options();
-  const bool adam = spec.name != OptimizerName::sgd;
+  const bool adam = !is_sgd(spec.name);
   if (adam || spec.momentum != 0) first_ = at::zeros({count}, options);
   if (adam) second_ = at::zeros({count}, options);
 }
@@ -59,15 +62,23 @@ Optimizer::Optimizer(const OptimizerSpec& spec, std::vector<OptimizerRange> rang
 void Optimizer::step(double lr, double gradient_scale) {
   ++steps_;
   const float scale = static_cast<float>(gradient_scale);
+  const bool decoupled = spec_.name == OptimizerName::adamw || spec_.name == OptimizerName::nag;
+  const float coupled_decay = decoupled ? 0.0f : static_cast<float>(spec_.weight_decay);
+  const float decay_factor = decoupled ? static_cast<float>(1 - lr * spec_.weight_decay) : 1.0f;
   for (size_t r = 0; r < ranges_.size(); ++r) {
     float* value = ranges_[r].values.mutable_data_ptr<float>();
     const float* gradient = ranges_[r].gradient.const_data_ptr<float>();
     float* first = first_.defined() ? first_.mutable_data_ptr<float>() + state_offsets_[r] : nullptr;
     float* second = second_.defined() ? second_.mutable_data_ptr<float>() + state_offsets_[r] : nullptr;
     const int64_t count = ranges_[r].values.numel();
-    if (spec_.name == OptimizerName::sgd) {
-      const SgdStep sgd{static_cast<float>(lr), scale, static_cast<float>(spec_.weight_decay),
-                        static_cast<float>(spec_.momentum), spec_.nesterov};
+    if (is_sgd(spec_.name)) {
+      SgdStep sgd{};
+      sgd.lr = static_cast<float>(lr);
+      sgd.scale = scale;
+      sgd.coupled_decay = coupled_decay;
+      sgd.decay_factor = decay_factor;
+      sgd.momentum = static_cast<float>(spec_.momentum);
+      sgd.nesterov = spec_.nesterov || spec_.name == OptimizerName::nag;
       at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) {
         if (first != nullptr) {
           sgd(value, gradient, first, begin, end);
@@ -78,12 +89,11 @@ void Optimizer::step(double lr, double gradient_scale) {
       continue;
     }
     const double t = static_cast<double>(steps_);
-    const bool decoupled = spec_.name == OptimizerName::adamw;
     AdamStep adam{};
     adam.step_size = static_cast<float>(lr / (1 - std::pow(spec_.beta1, t)));
     adam.scale = scale;
-    adam.coupled_decay = decoupled ? 0.0f : static_cast<float>(spec_.weight_decay);
-    adam.decay_factor = decoupled ? static_cast<float>(1 - lr * spec_.weight_decay) : 1.0f;
+    adam.coupled_decay = coupled_decay;
+    adam.decay_factor = decay_factor;
     adam.beta1 = static_cast<float>(spec_.beta1);
     adam.beta2 = static_cast<float>(spec_.beta2);
     adam.epsilon = static_cast<float>(spec_.epsilon);
@@ -100,7 +110,7 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
 }
 
 int64_t Optimizer::state_bytes(const OptimizerSpec& spec) {
-  if (spec.name != OptimizerName::sgd) return 8;
+  if (!is_sgd(spec.name)) return 8;
   return spec.momentum != 0 ? 4 : 0;
 }
 

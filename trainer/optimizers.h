@@ -1,6 +1,11 @@
 #pragma once
-// SGD, Adam and AdamW on ranges of the flat buffers (torch's own optimisers would update the copy that the
-// model sees). The same arithmetic as torch::optim, in float32.
+// SGD, NAG, Adam and AdamW on ranges of the flat buffers (torch's own optimisers would update the copy that
+// the model sees). The same arithmetic as torch::optim, in float32.
+//
+// NAG is the Nesterov momentum of the published language models (Bengio et al., arXiv:1212.0901), in the form
+//   v <- momentum v + g;   w <- (1 - lr decay) w - lr (g + momentum v)
+// It is SGD with nesterov, but for the weight decay, which does not go through the momentum. (Published code
+// keeps -lr v instead of v, and rescales it when lr changes: the same values.)
 
 #include <ATen/core/Tensor.h>
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "datasets/data_spec.h"
 #include "quant/method_spec.h"
@@ -24,9 +25,10 @@ enum class ModelName {
   deit_small,
   deit_base,
   efficientnet_b3,
+  transformer_lm,
   demucs
 };
-inline constexpr std::array<std::pair<std::string_view, ModelName>, 11> kModelNames{
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 12> kModelNames{
     {{"small_cnn", ModelName::small_cnn},
      {"resnet20", ModelName::resnet20},
      {"resnet18", ModelName::resnet18},
@@ -37,7 +39,19 @@ inline constexpr std::array<std::pair<std::string_view, ModelName>, 11> kModelNa
      {"deit_small", ModelName::deit_small},
      {"deit_base", ModelName::deit_base},
      {"efficientnet_b3", ModelName::efficientnet_b3},
+     {"transformer_lm", ModelName::transformer_lm},
      {"demucs", ModelName::demucs}}};
+
+constexpr BenchmarkName benchmark_name(ModelName name) {
+  switch (name) {
+    case ModelName::transformer_lm:
+      return BenchmarkName::language;
+    case ModelName::demucs:
+      return BenchmarkName::audio;
+    default:
+      return BenchmarkName::image;
+  }
+}
 
 /// How often training drops activations, and the branches of residual blocks; absent where a model has no
 /// such rate.
@@ -58,6 +72,8 @@ constexpr DropRates usual_rates(ModelName name) {
       return {.drop_path = 0};
     case ModelName::efficientnet_b3:
       return {.dropout = 0.3, .drop_path = 0.2};
+    case ModelName::transformer_lm:
+      return {.dropout = 0.3};
     default:
       return {};
   }
@@ -68,35 +84,62 @@ struct DemucsSpec {
   int64_t depth = 6;      ///< levels, each at a quarter of the rate of the one before
 };
 
+/// transformer_lm; the defaults are the published sizes and rates for WikiText-103.
+struct TransformerSpec {
+  int64_t layers = 16;
+  int64_t dim = 1024;
+  int64_t ffn = 4096;
+  int64_t heads = 8;
+  std::vector<int64_t> cutoffs = {20000, 60000};  ///< tokens from each on have embeddings `factor` times
+  int64_t factor = 4;                             ///< shorter than those before
+  double attention_dropout = 0.1;
+  double activation_dropout = 0.1;
+  double softmax_dropout = 0.2;
+  double layer_drop = 0;  ///< how often a step leaves out a layer
+};
+
 struct ModelSpec {
   ModelName name = ModelName::small_cnn;
   bool batchnorm = true;  ///< small_cnn: with batch normalisation
   DropRates rates = {};   ///< absent: the model's usual ones
+  TransformerSpec transformer = {};
   DemucsSpec demucs = {};
 };
 
-enum class OptimizerName { sgd, adam, adamw };
-inline constexpr std::array<std::pair<std::string_view, OptimizerName>, 3> kOptimizerNames{
-    {{"sgd", OptimizerName::sgd}, {"adam", OptimizerName::adam}, {"adamw", OptimizerName::adamw}}};
+enum class OptimizerName { sgd, nag, adam, adamw };
+inline constexpr std::array<std::pair<std::string_view, OptimizerName>, 4> kOptimizerNames{
+    {{"sgd", OptimizerName::sgd},
+     {"nag", OptimizerName::nag},
+     {"adam", OptimizerName::adam},
+     {"adamw", OptimizerName::adamw}}};
+
+/// Whether it has a momentum; the others are kinds of Adam.
+constexpr bool is_sgd(OptimizerName name) { return name == OptimizerName::sgd || name == OptimizerName::nag; }
 
 struct OptimizerSpec {
   OptimizerName name = OptimizerName::sgd;
   double lr = 0.1;
   double weight_decay = 0;
-  double momentum = 0.9;                              ///< sgd
+  double momentum = 0.9;                              ///< sgd, nag
   bool nesterov = false;                              ///< sgd
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< adam, adamw
 };
 
-enum class ScheduleName { constant, step, cosine };
-inline constexpr std::array<std::pair<std::string_view, ScheduleName>, 3> kScheduleNames{
-    {{"constant", ScheduleName::constant}, {"step", ScheduleName::step}, {"cosine", ScheduleName::cosine}}};
+enum class ScheduleName { constant, step, cosine, cosine_restarts };
+inline constexpr std::array<std::pair<std::string_view, ScheduleName>, 4> kScheduleNames{
+    {{"constant", ScheduleName::constant},
+     {"step", ScheduleName::step},
+     {"cosine", ScheduleName::cosine},
+     {"cosine_restarts", ScheduleName::cosine_restarts}}};
 
 struct ScheduleSpec {
   ScheduleName name = ScheduleName::constant;
   double warmup_epochs = 0;   ///< linear from 0
   int64_t every_epochs = 60;  ///< step
   double factor = 0.2;        ///< step
+  int64_t warmup_steps = 0;   ///< cosine_restarts, which has no warmup_epochs
+  int64_t period_steps = 1;   ///< cosine_restarts
+  double shrink = 0.75;       ///< cosine_restarts
 };
 
 /// Neighbours in a training batch mixed with each other: parameters of Beta(alpha, alpha), 0 for not at all.
@@ -137,7 +180,7 @@ struct EvalSpec {
 
 /// What is usual where a sweep file says nothing.
 inline EvalSpec usual_evaluation(const DataSpec& data) {
-  if (!is_music(data.name)) return {};
+  if (benchmark_name(data.name) != BenchmarkName::audio) return {};
   return {.batch_size = 4, .separation = SeparationSpec{}};
 }
 

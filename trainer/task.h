@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "datasets/dataset.h"
 #include "trainer/run_spec.h"
@@ -17,12 +18,26 @@ class Module;
 
 namespace diffq {
 
-/// Sums over samples that ranks can add up.
+/// Sums that ranks can add up, over samples (pictures) or tokens (text).
 struct MetricSums {
-  double loss = 0;   ///< sum over samples
-  double score = 0;  ///< what the metric is made of: correct samples
-  double count = 0;  ///< samples
+  double loss = 0;   ///< sum; text: in nats
+  double score = 0;  ///< what the metric is made of: correct pictures; text: tokens
+  double count = 0;  ///< pictures; tokens that count
 };
+
+/// What the models of a benchmark are judged by.
+struct Metric {
+  std::string_view name;  ///< with its unit
+  bool higher_is_better;
+};
+constexpr Metric metric_of(BenchmarkName benchmark) {
+  switch (benchmark) {
+    case BenchmarkName::language:
+      return {"perplexity", false};
+    default:
+      return {"accuracy %", true};
+  }
+}
 
 /// Where a training batch stands: what its random choices are a function of.
 struct BatchPlace {
@@ -37,6 +52,9 @@ class Task {
   virtual torch::nn::Module& module() = 0;
   /// What training does to a batch across its samples, before loss(): mixup.
   virtual Batch combine(Batch batch, const BatchPlace&) const { return batch; }
+  /// Comes before the step's batches: a seed that is the same on all ranks, for what they must choose alike
+  /// (layer drop).
+  virtual void begin_step(uint64_t /*group_seed*/) {}
   /// Mean loss over the batch, with graph; the module is in training mode.
   virtual at::Tensor loss(const Batch& batch) = 0;
   /// Sums over the batch; the module is in evaluation mode, without gradients.
@@ -63,6 +81,9 @@ std::unique_ptr<Task> make_task(const RunSpec& spec, const DataShape& shape);
 /// from torch's default generator.
 std::unique_ptr<Task> make_image_task(const RunSpec& spec, const ImageShape& shape);
 
+/// Text: mean negative log-probability of the next token, and perplexity: e to that mean, over words or
+/// characters as the data's tokens are; lower is better. Initial weights come from torch's default generator.
+std::unique_ptr<Task> make_language_task(const RunSpec& spec, const TextShape& shape);
 /// Music: L1 loss, SDR in dB; held-out segments are judged by their utterance-level SDR, test tracks by BSS
 /// Eval. Initial weights come from torch's default generator.
 std::unique_ptr<Task> make_audio_task(const RunSpec& spec, const MusicShape& shape);

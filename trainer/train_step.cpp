@@ -88,7 +88,8 @@ bool all_finite(const at::Tensor& flat) {
 TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
                      Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator)
     : spec_(spec),
-      rank_seed_(mix_seed(mix_seed(spec.seed, run_key), static_cast<uint64_t>(communicator.rank()))),
+      group_seed_(mix_seed(spec.seed, run_key)),
+      rank_seed_(mix_seed(group_seed_, static_cast<uint64_t>(communicator.rank()))),
       noise_seed_(spec.method.rank_noise == RankNoise::shared ? mix_seed(spec.seed, 0) : rank_seed_),
       task_(task),
       store_(store),
@@ -146,6 +147,7 @@ at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()
   // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
   torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
   task_.module().train();
+  task_.begin_step(mix_seed(group_seed_, static_cast<uint64_t>(step)));
   at::Tensor sum = at::zeros({}, at::kFloat);
   for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
     const at::Tensor loss = task_.loss(next_batch()) / static_cast<double>(spec_.train.accumulate_steps);

@@ -39,7 +39,7 @@ class TrainStep {
   bool own_gradients_finite() const;
 
   const RunSpec& spec_;
-  uint64_t rank_seed_, noise_seed_;
+  uint64_t group_seed_, rank_seed_, noise_seed_;
   Task& task_;
   ParameterStore& store_;
   Quantizer& quantizer_;

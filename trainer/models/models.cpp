@@ -75,10 +75,10 @@ std::shared_ptr<ImageModel> make_image_model(const ModelSpec& spec, const ImageS
       return make_deit(shape, 768, drop_path);
     case ModelName::efficientnet_b3:
       return make_efficientnet_b3(shape, dropout, drop_path);
-    case ModelName::demucs:
+    default:
       break;
   }
-  throw std::invalid_argument("model.name: demucs separates music; it doesn't take pictures");
+  throw std::invalid_argument("model.name: is no model for pictures");
 }
 
 }  // namespace diffq
