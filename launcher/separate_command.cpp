@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <stdexcept>
@@ -67,7 +69,7 @@ int separate_command(const std::string& file, const std::string& input, const st
   }
   mixture = resampled(with_channels(mixture, music.channels, input), info.rate, music.rate);
   const at::Tensor stems =
-      separate(demucs, mixture, *spec.eval.separation,
+      separate([&](const at::Tensor& part) { return demucs.forward(part); }, mixture, *spec.eval.separation,
                {music.rate, std::llround(music.segment_seconds * double(music.rate)), spec.eval.batch_size});
 
   std::error_code failed;

@@ -3,8 +3,8 @@ of MUSDB18-HQ (train, valid and test; a folder a track with mixture, drums, bass
 
 usage: make_openmsx_stems.py MIDI_FOLDER SOUNDFONT OUT      fluidsynth is needed
 
-Drums are MIDI channel 10; bass the programs 33-40 of General MIDI; "vocals" its voices and leads (53-55, 81-88, 92), mostly a
-synthesiser; other is the rest. A note belongs to the program in force when it starts.
+Drums are MIDI channel 10; bass the programs 33-40 of General MIDI; "vocals" its voices and leads (53-55, 81-88, 92), mostly
+a synthesiser; other is the rest. A note belongs to the program in force when it starts.
 """
 import array
 import collections
@@ -69,7 +69,8 @@ def track_events(data):
             running = first < 0x80
             if not running:
                 status = first
-            yield tick, bytes([status]) + (bytes([first]) if running else b"") + source.take(DATA_BYTES[status & 0xF0] - running)
+            data_bytes = (bytes([first]) if running else b"") + source.take(DATA_BYTES[status & 0xF0] - running)
+            yield tick, bytes([status]) + data_bytes
 
 
 def read_midi(path):

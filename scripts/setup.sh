@@ -4,7 +4,7 @@
 #
 #   scripts/setup.sh          what the program needs
 #   scripts/setup.sh --test   also what the tests need
-#   scripts/setup.sh --data   also MNIST (64 MB, into ${DIFFQ_DATA:-data}/mnist)
+#   scripts/setup.sh --data   also what the demo trains on: MNIST (64 MB) and synthesised stems of OpenMSX (170 MB), into ${DIFFQ_DATA:-data}
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,8 @@ packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificate
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev
           libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev
           libgtest-dev)
-if [ "$with_tests" = yes ]; then packages+=(clang-format-14 clang-14 libclang-rt-14-dev); fi
+if [ "$with_tests" = yes ]; then packages+=(clang-format-14 clang-14 libclang-rt-14-dev ffmpeg); fi
+if [ "$with_data" = yes ]; then packages+=(fluidsynth); fi
 
 missing_packages() {
   for package in "${packages[@]}"; do
@@ -87,4 +88,7 @@ install_wheels() {
 
 install_packages
 install_wheels
-if [ "$with_data" = yes ]; then scripts/fetch_data.sh mnist; fi
+if [ "$with_data" = yes ]; then
+  scripts/fetch_data.sh mnist
+  scripts/fetch_data.sh openmsx
+fi

@@ -46,7 +46,8 @@ class SeparationTask : public Task {
   at::Tensor score_track(const Batch& batch) override {
     const at::Tensor truth = batch.target[0];
     const at::Tensor stems =
-        separate(*model_, batch.input[0], separation_, {shape_.rate, shape_.segment, batch_size_});
+        separate([&](const at::Tensor& part) { return model_->forward(part); }, batch.input[0], separation_,
+                 {shape_.rate, shape_.segment, batch_size_});
     const BssScores scores = bss_eval(truth, stems, {.window = shape_.rate, .hop = shape_.rate});
     std::vector<at::Tensor> columns;
     for (const at::Tensor& windows : {scores.sdr, scores.isr, scores.sir, scores.sar}) {

@@ -6,13 +6,13 @@
 #include <cmath>
 
 #include "datasets/music_dataset.h"
-#include "trainer/models/demucs.h"
 
 namespace diffq {
 namespace {
 
 /// One pass over [channels, frames].
-at::Tensor overlap_add(Demucs& model, const at::Tensor& mixture, double overlap, const SegmentForm& form) {
+at::Tensor overlap_add(const Separator& model, const at::Tensor& mixture, double overlap,
+                       const SegmentForm& form) {
   const int64_t frames = mixture.size(1), segment = form.frames;
   const int64_t hop = std::max<int64_t>(1, std::llround(double(segment) * (1 - overlap)));
   // Segments up to the one that reaches the end; the last ones are filled up with zeros.
@@ -25,7 +25,7 @@ at::Tensor overlap_add(Demucs& model, const at::Tensor& mixture, double overlap,
   at::Tensor sum, weights = at::zeros({filled});
   for (int64_t first = 0; first < count; first += form.batch_size) {
     const at::Tensor batch = parts.narrow(0, first, std::min(form.batch_size, count - first)).contiguous();
-    const at::Tensor stems = model.forward(batch) * weight;
+    const at::Tensor stems = model(batch) * weight;
     if (!sum.defined()) sum = at::zeros({stems.size(1), stems.size(2), filled});
     for (int64_t i = 0; i < stems.size(0); ++i) {
       sum.narrow(2, (first + i) * hop, segment).add_(stems[i]);
@@ -37,7 +37,7 @@ at::Tensor overlap_add(Demucs& model, const at::Tensor& mixture, double overlap,
 
 }  // namespace
 
-at::Tensor separate(Demucs& model, const at::Tensor& mixture, const SeparationSpec& spec,
+at::Tensor separate(const Separator& model, const at::Tensor& mixture, const SeparationSpec& spec,
                     const SegmentForm& form) {
   torch::NoGradGuard no_grad;
   const int64_t frames = mixture.size(1);

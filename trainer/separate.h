@@ -4,11 +4,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+
 #include "trainer/run_spec.h"
 
 namespace diffq {
-
-class Demucs;
 
 /// How long the model's segments are, and how many go through it at once (this changes no result beyond
 /// rounding).
@@ -18,9 +18,12 @@ struct SegmentForm {
   int64_t batch_size = 1;
 };
 
+/// Mixtures [samples, channels, frames] -> stems [samples, stems, channels, frames].
+using Separator = std::function<at::Tensor(const at::Tensor&)>;
+
 /// A mixture [channels, frames] -> stems [stems, channels, frames]. The mixture is normalised as in training
-/// and the stems are brought back to its loudness. Without gradients; the model is in evaluation mode.
-at::Tensor separate(Demucs& model, const at::Tensor& mixture, const SeparationSpec& spec,
+/// and the stems are brought back to its loudness. Without gradients.
+at::Tensor separate(const Separator& model, const at::Tensor& mixture, const SeparationSpec& spec,
                     const SegmentForm& form);
 
 }  // namespace diffq
