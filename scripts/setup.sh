@@ -4,7 +4,8 @@
 #
 #   scripts/setup.sh          what the program needs
 #   scripts/setup.sh --test   also what the tests need
-#   scripts/setup.sh --data   also what the demo trains on: MNIST (64 MB) and synthesised stems of OpenMSX (170 MB), into ${DIFFQ_DATA:-data}
+#   scripts/setup.sh --data   also what the demo trains on, into ${DIFFQ_DATA:-data}: MNIST (64 MB), the King James Bible
+#                             (3 MB), synthesised stems of OpenMSX (made with fluidsynth, 170 MB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,5 +91,6 @@ install_packages
 install_wheels
 if [ "$with_data" = yes ]; then
   scripts/fetch_data.sh mnist
+  scripts/fetch_data.sh kjv
   scripts/fetch_data.sh openmsx
 fi

@@ -1,7 +1,9 @@
-// Time of a training step of ResNet-18 (CIFAR form, synthetic data), for comparisons in one run with other
-// programs (tests/bench/compare_steps.py starts this one and its peers in turn). Prints one JSON object.
+// Time of a training step on synthetic data (of ResNet-18 in its CIFAR form, unless told otherwise), for
+// comparisons in one run with other programs (tests/bench/compare_steps.py starts this one and its peers in
+// turn). Prints one JSON object.
 //
 //   step_bench fp32 diffq --steps 10 --threads 2          one step of each method in turn
+//   step_bench fp32 diffq --model transformer_lm --batch 8      4096 tokens a step
 //   step_bench fp32 diffq_avx2                             the kernels of an older processor
 //   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
 //   in turn
@@ -10,6 +12,7 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -25,13 +28,28 @@ namespace {
 
 using namespace diffq;
 
-/// What is trained: --model resnet18 | deit_tiny, --batch N.
+/// What is trained: --model resnet18 | deit_tiny | transformer_lm, --batch N.
 struct Load {
   ModelName model = ModelName::resnet18;
   int64_t batch = 16;
 
-  ImageShape shape() const {
+  DataShape shape() const {
+    if (model == ModelName::transformer_lm) return TextShape{267'744, 512};
     return model == ModelName::resnet18 ? ImageShape{3, 32, 32, 10} : ImageShape{3, 224, 224, 1000};
+  }
+  Batch random_batch() const {
+    if (const DataShape of = shape(); const auto* text = std::get_if<TextShape>(&of)) {
+      // As words are: one of twice the number is half as frequent.
+      const at::Tensor words = at::rand({batch, text->block + 1}, at::kDouble)
+                                   .mul(std::log(static_cast<double>(text->vocabulary)))
+                                   .exp()
+                                   .to(at::kLong)
+                                   .clamp(0, text->vocabulary - 1);
+      return {words.narrow(1, 0, text->block).contiguous(), words.narrow(1, 1, text->block).contiguous()};
+    }
+    const auto image = std::get<ImageShape>(shape());
+    return {at::randn({batch, image.channels, image.height, image.width}),
+            at::randint(image.classes, {batch}, at::kLong)};
   }
 };
 
@@ -40,16 +58,14 @@ class Subject {
  public:
   Subject(const std::string& method, const Load& load, Communicator& communicator)
       : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq, load)) {
-    const ImageShape shape = load.shape();
-    task_ = make_task(spec_, shape);
+    task_ = make_task(spec_, load.shape());
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
                                         : make_quantizer(spec_.method, spec_.quant);
     store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
     step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator);
-    batch_ = {at::randn({load.batch, shape.channels, shape.height, shape.width}),
-              at::randint(shape.classes, {load.batch}, at::kLong)};
+    batch_ = load.random_batch();
   }
 
   double step_ms() {
@@ -62,9 +78,15 @@ class Subject {
   static RunSpec spec_of(Method method, const Load& load) {
     RunSpec spec;
     spec.model.name = load.model;
+    if (load.model == ModelName::transformer_lm) {
+      // The published one, at half its width and a quarter of its depth.
+      spec.model.transformer = {.layers = 4, .dim = 512, .ffn = 2048, .heads = 4};
+      spec.train.optimizer.name = OptimizerName::nag;
+      spec.method.group_size = 16;
+    }
     spec.method.method = method;
     spec.method.lambda = 5;
-    spec.train.optimizer.weight_decay = 5e-4;
+    spec.train.optimizer.weight_decay = load.model == ModelName::transformer_lm ? 0 : 5e-4;
     return spec;
   }
 
@@ -94,7 +116,10 @@ int main(int argc, char** argv) {
     } else if (std::strcmp(argv[i], "--batch") == 0) {
       load.batch = std::atoll(argv[++i]);
     } else if (std::strcmp(argv[i], "--model") == 0) {
-      load.model = std::strcmp(argv[++i], "deit_tiny") == 0 ? ModelName::deit_tiny : ModelName::resnet18;
+      const std::string name = argv[++i];
+      load.model = name == "deit_tiny"        ? ModelName::deit_tiny
+                   : name == "transformer_lm" ? ModelName::transformer_lm
+                                              : ModelName::resnet18;
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
       alone_too = true;
     } else {

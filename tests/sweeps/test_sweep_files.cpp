@@ -1,5 +1,6 @@
 // The sweep files that ship are valid and say what their comments promise.
 
+#include <cmath>
 #include <set>
 
 #include "tests/sweeps/sweep_text.h"
@@ -10,7 +11,8 @@ namespace {
 TEST(SweepFiles, Demo) {
   const Sweep sweep = read_text(shipped("demo.json"));
   EXPECT_EQ(sweep.name, "demo");
-  ASSERT_EQ(sweep.runs.size(), 2u * (1 + 3 + 4));
+  ASSERT_EQ(sweep.runs.size(), 2u * (1 + 3 + 4) + (1 + 1 + 2));
+  EXPECT_EQ(sweep.runs[16].spec.data.name, DataName::text);
   std::set<std::string> ids;
   for (const auto& run : sweep.runs) ids.insert(run.run_id);
   EXPECT_EQ(ids.size(), sweep.runs.size());
@@ -144,6 +146,59 @@ TEST(SweepFiles, Cifar100WrnIsThePublishedRecipe) {
     }
   }
   EXPECT_EQ(group_sizes, (std::set<int64_t>{8, 16}));
+}
+
+TEST(SweepFiles, LanguageSmall) {
+  const Sweep sweep = read_text(shipped("language_small.json"));
+  EXPECT_EQ(sweep.name, "language_small");
+  ASSERT_EQ(sweep.runs.size(), 1u + 2 + 1 + 3);
+  EXPECT_EQ(bits_of(sweep, Method::qat), (std::multiset<int>{3, 8}));
+  EXPECT_EQ(bits_of(sweep, Method::lsq), (std::multiset<int>{3}));
+  for (const auto& run : sweep.runs) {
+    EXPECT_EQ(run.spec.data.text.vocabulary, 10'000);
+    EXPECT_EQ(run.depends_on, run.spec.method.method == Method::fp32 ? -1 : 0);
+    if (run.spec.method.method != Method::diffq) continue;
+    const auto steps =
+        double(run.spec.train.epochs * (822'966 / run.spec.data.text.block / run.spec.train.batch_size));
+    EXPECT_GE(steps * run.spec.method.bits_lr, 4);
+    EXPECT_LE(steps * run.spec.method.bits_lr, 8);
+  }
+}
+
+TEST(SweepFiles, WikiText103IsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("wikitext103.json"));
+  EXPECT_EQ(sweep.name, "wikitext103");
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 6));
+  for (const Method method : {Method::qat, Method::lsq}) EXPECT_EQ(bits_of(sweep, method), kBitsOfThreeSeeds);
+  std::set<double> lambdas;
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    const TransformerSpec published;
+    EXPECT_EQ(spec.data.name, DataName::wikitext103);
+    EXPECT_EQ(spec.data.text.block, 3072);
+    EXPECT_EQ(spec.model.transformer.layers, published.layers);
+    EXPECT_EQ(spec.model.transformer.dim, published.dim);
+    EXPECT_EQ(spec.model.transformer.ffn, published.ffn);
+    EXPECT_EQ(spec.model.transformer.heads, published.heads);
+    EXPECT_EQ(spec.model.transformer.cutoffs, published.cutoffs);
+    EXPECT_EQ(spec.model.rates.dropout, 0.2);
+    EXPECT_EQ(spec.train.batch_size, 24);
+    EXPECT_EQ(spec.train.optimizer.name, OptimizerName::nag);
+    EXPECT_EQ(spec.train.optimizer.momentum, 0.99);
+    EXPECT_EQ(spec.train.optimizer.lr, spec.method.method == Method::lsq ? 0.1 : 1.0);
+    EXPECT_EQ(spec.train.max_grad_norm, 0.1);
+    EXPECT_EQ(spec.train.schedule.name, ScheduleName::cosine_restarts);
+    EXPECT_EQ(spec.train.schedule.warmup_steps, 16'000);
+    EXPECT_EQ(spec.train.schedule.period_steps, 270'000);
+    EXPECT_EQ(spec.train.schedule.shrink, 0.75);
+    const int64_t steps = spec.train.epochs * (103'227'021 / 3072 / 24);
+    EXPECT_NEAR(double(steps), 286'000, 1400);
+    if (spec.method.method == Method::diffq) {
+      EXPECT_EQ(spec.method.group_size, 16);
+      lambdas.insert(std::round(spec.method.lambda * 3072 * 10) / 10);
+    }
+  }
+  EXPECT_EQ(lambdas, (std::set<double>{0.1, 0.5, 1, 5, 10, 50}));
 }
 
 }  // namespace

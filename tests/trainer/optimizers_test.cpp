@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <numbers>
+
 #include "trainer/schedule.h"
 
 namespace diffq {
@@ -54,6 +57,29 @@ TEST(Optimizers, SgdIsTorchs) {
   }
 }
 
+// The published form: the momentum is kept as -lr v, and rescaled when the rate changes.
+TEST(Optimizers, NagIsThePublishedOne) {
+  torch::manual_seed(5);
+  const double momentum = 0.99, weight_decay = 0.1;
+  const OptimizerSpec spec{.name = OptimizerName::nag, .weight_decay = weight_decay, .momentum = momentum};
+  const at::Tensor values = at::randn({500}), gradient = at::zeros({500});
+  at::Tensor expected = values.to(at::kDouble), kept = at::zeros({500}, at::kDouble);
+  Optimizer ours(spec, {{values, gradient}});
+  double lr_before = 0.01;
+  for (int step = 0; step < 20; ++step) {
+    const double lr = 0.01 * (1 + step % 4), change = lr / lr_before;
+    gradient.copy_(at::randn({500}));
+    const at::Tensor g = gradient.to(at::kDouble);
+    ours.step(lr, 1);
+    expected =
+        expected * (1 - lr * weight_decay) + momentum * momentum * change * kept - (1 + momentum) * lr * g;
+    kept = momentum * change * kept - lr * g;
+    lr_before = lr;
+    ASSERT_LE((values - expected).abs().max().item<double>(), 2e-6 * expected.abs().max().item<double>())
+        << step;
+  }
+}
+
 TEST(Optimizers, AdamIsTorchs) {
   for (const double weight_decay : {0.0, 0.1}) {
     OptimizerSpec spec;
@@ -80,7 +106,8 @@ TEST(Optimizers, AdamIsTorchs) {
 TEST(Optimizers, StateIsNamedAndHasTheSizeThatIsPlanned) {
   const at::Tensor values = at::zeros({10});
   OptimizerSpec spec;
-  for (const auto name : {OptimizerName::sgd, OptimizerName::adam, OptimizerName::adamw}) {
+  for (const auto name :
+       {OptimizerName::sgd, OptimizerName::nag, OptimizerName::adam, OptimizerName::adamw}) {
     for (const double momentum : {0.0, 0.9}) {
       spec.name = name;
       spec.momentum = momentum;
@@ -121,6 +148,22 @@ TEST(Schedule, CosineGoesFromLrToZero) {
   EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 20, 10, 6), 0.15) << "a third: cos 60° = 1/2";
   EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 30, 10, 6), 0.1);
   EXPECT_NEAR(learning_rate(optimizer, schedule, 60, 10, 6), 0, 1e-16);
+}
+
+TEST(Schedule, CosineRestartsAtSmallerRatesWhateverTheEpochs) {
+  const OptimizerSpec optimizer{.lr = 0.2};
+  const ScheduleSpec schedule{
+      .name = ScheduleName::cosine_restarts, .warmup_steps = 5, .period_steps = 30, .shrink = 0.75};
+  for (const int64_t epochs : {1, 100}) {
+    const auto rate = [&](int64_t step) { return learning_rate(optimizer, schedule, step, 10, epochs); };
+    for (int64_t step = 0; step < 5; ++step) EXPECT_DOUBLE_EQ(rate(step), 0.2 * double(step + 1) / 5);
+    for (int period = 0; period < 4; ++period) {
+      const double top = 0.2 * std::pow(0.75, period);
+      EXPECT_DOUBLE_EQ(rate(5 + 30 * period), top);
+      EXPECT_DOUBLE_EQ(rate(15 + 30 * period), top * 0.75) << "a third: cos 60° = 1/2";
+      EXPECT_NEAR(rate(34 + 30 * period), top * 0.5 * (1 - std::cos(std::numbers::pi / 30)), 1e-12);
+    }
+  }
 }
 
 TEST(Schedule, WarmUpRisesLinearlyAndCosineCoversTheRest) {
