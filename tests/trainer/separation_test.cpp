@@ -188,7 +188,8 @@ TEST(OpenMsx, AMinuteOfTrainingBeatsTheMixtureAsItsOwnStems) {
   music.music.rate = 16000;
   music.music.segment_seconds = 2;
   music.music.valid_segments = 8;
-  const RunSpec spec = small_run(music);
+  RunSpec spec = small_run(music);
+  spec.model.demucs = {.channels = 8, .depth = 4};
   const DataSplits splits = open_data(music);
   const Batch track = splits.test->batch(std::vector<int64_t>{0}, std::nullopt);
   const BssScores mixture = bss_eval(track.target[0], track.input.expand({4, -1, -1}), {16000, 16000});
