@@ -110,7 +110,7 @@ class StreamDecoder {
 }  // namespace
 
 void decode_streams(const std::string& path, const std::vector<std::string>& outputs) {
-  av_log_set_level(AV_LOG_ERROR);
+  av_log_set_level(AV_LOG_QUIET);  // what matters is thrown
   AVFormatContext* opened = nullptr;
   check(avformat_open_input(&opened, path.c_str(), nullptr, nullptr), path);
   const Owned<AVFormatContext> format(opened);

@@ -129,7 +129,9 @@ RunSpec small_run(const DataSpec& data) {
   RunSpec spec;
   spec.data = data;
   spec.model = {.name = ModelName::demucs, .demucs = {.channels = 4, .depth = 2}};
-  spec.train = {.epochs = 1, .batch_size = 4, .optimizer = {.name = OptimizerName::adam, .lr = 3e-3}};
+  spec.train.batch_size = 4;
+  spec.train.optimizer.name = OptimizerName::adam;
+  spec.train.optimizer.lr = 3e-3;
   spec.eval = usual_evaluation(data);
   return spec;
 }
@@ -195,7 +197,9 @@ TEST(OpenMsx, AMinuteOfTrainingBeatsTheMixtureAsItsOwnStems) {
   const BssScores mixture = bss_eval(track.target[0], track.input.expand({4, -1, -1}), {16000, 16000});
   double baseline = 0;
   for (const at::Tensor& stem : mixture.sdr.unbind()) baseline += median_score(stem) / 4;
-  const RunRecord record = train_run(spec, splits, *single_rank(), {.run_id = "0123456789ab"});
+  RunContext context;
+  context.run_id = "0123456789ab";
+  const RunRecord record = train_run(spec, splits, *single_rank(), context);
   std::cout << "SDR " << record.run.metric << " dB, of the mixture " << baseline << " dB\n";
   EXPECT_GT(record.run.metric, baseline + 1);
   ASSERT_EQ(record.tracks.size(), 4u);
