@@ -49,7 +49,9 @@ TEST(Demucs, KeepsAnyLengthAndReachesAllParameters) {
   torch::manual_seed(1);
   Demucs model({.channels = 4, .depth = 3}, 4, 2);
   for (const int64_t length : {1, 7, 500, 4010}) {
-    EXPECT_GE(model.fitting_length(length), length);
+    const int64_t fitting = model.fitting_length(length);
+    EXPECT_GE(fitting, length);
+    EXPECT_EQ(model.fitting_length(fitting), fitting);
     EXPECT_EQ(model.forward(at::randn({2, 2, length})).sizes(), (std::vector<int64_t>{2, 4, 2, length}));
   }
   model.forward(at::randn({1, 2, 900})).square().sum().backward();

@@ -27,7 +27,7 @@ torch::nn::Sequential down_level(int64_t in, int64_t out) {
 
 torch::nn::Sequential up_level(int64_t in, int64_t out, bool last) {
   torch::nn::Sequential level(
-      Conv1d(torch::nn::Conv1dOptions(in, 2 * in, kContext)), Identity(), gate(),
+      Conv1d(torch::nn::Conv1dOptions(in, 2 * in, kContext).padding(kContext / 2)), Identity(), gate(),
       ConvTranspose1d(torch::nn::ConvTranspose1dOptions(in, out, kKernel).stride(kStride)));
   if (!last) level->push_back(relu());
   return level;
@@ -73,7 +73,7 @@ Demucs::Demucs(const DemucsSpec& spec, int64_t sources, int64_t audio_channels) 
 int64_t Demucs::fitting_length(int64_t length) const {
   int64_t inner = 2 * length;  // at twice the rate
   for (size_t level = 0; level < encoder_->size(); ++level)
-    inner = std::max<int64_t>(1, (inner - kKernel + kStride - 1) / kStride + 1) + kContext - 1;
+    inner = std::max<int64_t>(1, (inner - kKernel + kStride - 1) / kStride + 1);
   for (size_t level = 0; level < encoder_->size(); ++level) inner = (inner - 1) * kStride + kKernel;
   return (inner + 1) / 2;
 }

@@ -23,7 +23,7 @@ class Demucs : public torch::nn::Module {
   /// zeros are added at both ends up to the next length that the convolutions fit.
   at::Tensor forward(const at::Tensor& mixture);
 
-  /// Zeros fill up to this length, so that what comes out is at least `length` long, whose centre is taken.
+  /// The least length, at least `length`, that the convolutions use up and give back.
   int64_t fitting_length(int64_t length) const;
 
  private:
