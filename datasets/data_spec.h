@@ -66,6 +66,11 @@ struct AugmentSpec {
   bool flip = false;
 };
 
+/// Between the pixels of a photo.
+enum class Interpolation { bilinear, bicubic };
+inline constexpr std::array<std::pair<std::string_view, Interpolation>, 2> kInterpolationNames{
+    {{"bilinear", Interpolation::bilinear}, {"bicubic", Interpolation::bicubic}}};
+
 /// The same for photos of all sizes (imagenet), which become crop x crop pixels. Training: a part of random
 /// area and shape, or else as in evaluation: the shorter side becomes `resize` pixels, then the centre is
 /// cut.
@@ -74,6 +79,11 @@ struct PhotoSpec {
   bool flip = true;
   int64_t resize = 256;
   int64_t crop = 224;
+  Interpolation interpolation = Interpolation::bilinear;
+  double rand_augment = 0;    ///< magnitude of RandAugment, up to 10; 0: none
+  double random_erasing = 0;  ///< part of the training samples of which a box is erased
+  int64_t repeats = 1;        ///< a training sample comes so many times in a row, each augmented by itself,
+                              ///< and an epoch has so many times fewer samples
 };
 
 /// Random changes of training segments and their stems; functions of (seed, epoch, sample), remixing of

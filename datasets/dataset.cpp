@@ -13,7 +13,7 @@
 namespace diffq {
 namespace {
 
-constexpr ImageFormat kIdx{idx_set_files, read_idx_set}, kCifar{cifar_files, read_cifar};
+constexpr ImageFormat kIdx{idx_set_fingerprint, read_idx_set}, kCifar{cifar_fingerprint, read_cifar};
 
 constexpr std::array<std::pair<DataName, DataFormat>, 10> kFormats{
     {{DataName::mnist, kInMemory<kIdx>},

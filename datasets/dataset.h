@@ -31,6 +31,9 @@ struct AugmentKey {
   int64_t epoch = 0;
 };
 
+/// Copy k of sample i, augmented by itself, is sample i + k * kCopyStride to a data set that can augment.
+inline constexpr int64_t kCopyStride = int64_t{1} << 40;
+
 class Dataset {
  public:
   virtual ~Dataset() = default;

@@ -35,6 +35,10 @@ uint64_t content_sum(const std::string& path, uint64_t size) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+std::string line_of(const std::string& name, uint64_t size, uint64_t sum) {
+  return name + '\n' + std::to_string(size) + '\n' + hex16(sum) + '\n';
+}
+
 }  // namespace
 
 std::string fingerprint_files(std::span<const std::string> paths) {
@@ -43,8 +47,17 @@ std::string fingerprint_files(std::span<const std::string> paths) {
     std::error_code error;
     const uint64_t size = std::filesystem::file_size(path, error);
     if (error) throw std::invalid_argument(path + ": can't be read (" + error.message() + ")");
-    text += std::filesystem::path(path).filename().string() + '\n' + std::to_string(size) + '\n' +
-            hex16(content_sum(path, size)) + '\n';
+    text += line_of(std::filesystem::path(path).filename().string(), size, content_sum(path, size));
+  }
+  return fingerprint_text(text);
+}
+
+std::string fingerprint_contents(std::span<const NamedBytes> files) {
+  std::string text;
+  for (const auto& [name, bytes] : files) {
+    std::vector<uint8_t> summed(bytes.begin(), bytes.end());
+    if (bytes.size() > kWholeBytes) summed.erase(summed.begin() + kEndBytes, summed.end() - kEndBytes);
+    text += line_of(name, bytes.size(), XXH3_64bits(summed.data(), summed.size()));
   }
   return fingerprint_text(text);
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "datasets/fail.h"
+#include "datasets/fingerprint.h"
 #include "datasets/idx.h"
 
 namespace diffq {
@@ -104,9 +105,10 @@ void check_same_size(const Pictures& train, const Pictures& test) {
 
 }  // namespace
 
-std::vector<std::string> idx_set_files(const DataSpec& spec) {
+std::string idx_set_fingerprint(const DataSpec& spec) {
   const FilePaths paths = find_files(spec);
-  return {paths.train.images, paths.train.labels, paths.test.images, paths.test.labels};
+  const std::array all{paths.train.images, paths.train.labels, paths.test.images, paths.test.labels};
+  return fingerprint_files(all);
 }
 
 ImageSet read_idx_set(const DataSpec& spec, Keep keep) {

@@ -6,7 +6,7 @@
 
 namespace diffq {
 
-std::vector<std::string> idx_set_files(const DataSpec& spec);
+std::string idx_set_fingerprint(const DataSpec& spec);
 /// DataName::mnist: must hold what MNIST does; DataName::idx: anything that fits together.
 ImageSet read_idx_set(const DataSpec& spec, Keep keep);
 

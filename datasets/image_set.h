@@ -1,12 +1,11 @@
 #pragma once
-// Data sets of pictures of one size that are held in memory: a format is a pair of functions, which files
-// make up a set and what they hold, and a line in the table of dataset.cpp.
+// Data sets of pictures of one size that are held in memory: a format is a pair of functions, what identifies
+// a set and what its files hold, and a line in the table of dataset.cpp.
 
 #include <string>
 #include <vector>
 
 #include "datasets/data_format.h"
-#include "datasets/fingerprint.h"
 #include "datasets/image_dataset.h"
 
 namespace diffq {
@@ -23,8 +22,8 @@ enum class Keep { labels, all };
 
 /// Both throw std::invalid_argument "FILE: what is wrong; what would be right".
 struct ImageFormat {
-  /// Paths of all files of the set, in the order of its fingerprint. What is in them is not judged.
-  std::vector<std::string> (*files)(const DataSpec& spec);
+  /// Of all files of the set. What is in them is not judged.
+  std::string (*fingerprint)(const DataSpec& spec);
   /// The files' content, checked.
   ImageSet (*read)(const DataSpec& spec, Keep keep);
 };
@@ -35,7 +34,6 @@ DataSplits split(const DataSpec& spec, ImageSet set);
 template <const ImageFormat& format>
 inline constexpr DataFormat kInMemory{
     [](const DataSpec& spec) { return summarise(spec, format.read(spec, Keep::labels)); },
-    [](const DataSpec& spec) { return split(spec, format.read(spec, Keep::all)); },
-    [](const DataSpec& spec) { return fingerprint_files(format.files(spec)); }};
+    [](const DataSpec& spec) { return split(spec, format.read(spec, Keep::all)); }, format.fingerprint};
 
 }  // namespace diffq

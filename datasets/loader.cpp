@@ -99,13 +99,13 @@ std::optional<Batch> Loader::next() {
 
 std::vector<std::vector<int64_t>> training_batches(int64_t count, int64_t batch_size, int64_t accumulate,
                                                    uint64_t seed, int64_t epoch, int rank, int size,
-                                                   int64_t first_step) {
+                                                   int64_t first_step, int64_t repeats) {
   if (batch_size < 1 || accumulate < 1 || size < 1 || batch_size % (size * accumulate) != 0) {
     throw std::invalid_argument("training_batches: a batch of " + std::to_string(batch_size) +
                                 " can't be divided among " + std::to_string(size) + " ranks in " +
                                 std::to_string(accumulate) + " parts each");
   }
-  const std::vector<int64_t> order = epoch_order(count, seed, epoch);
+  const std::vector<int64_t> order = repeated_order(count, seed, epoch, repeats, batch_size);
   const int64_t part = batch_size / (size * accumulate);
   std::vector<std::vector<int64_t>> batches;
   for (int64_t step = first_step; step < steps_per_epoch(count, batch_size); ++step) {

@@ -32,9 +32,10 @@ class Loader {
 
 /// The batches of rank `rank` in training epoch `epoch`: `accumulate` micro-batches a step, in order of
 /// steps, from step `first_step` on. batch_size is the whole group's and is divisible by size * accumulate.
+/// With `repeats` the order is repeated_order's.
 std::vector<std::vector<int64_t>> training_batches(int64_t count, int64_t batch_size, int64_t accumulate,
                                                    uint64_t seed, int64_t epoch, int rank, int size,
-                                                   int64_t first_step = 0);
+                                                   int64_t first_step = 0, int64_t repeats = 1);
 /// The batches of this rank that together with the other ranks' see each sample exactly once.
 std::vector<std::vector<int64_t>> evaluation_batches(int64_t count, int64_t batch_size, int rank, int size);
 

@@ -2,10 +2,13 @@
 
 #include <ATen/core/PhiloxRNGEngine.h>
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "datasets/dataset.h"
 
 namespace diffq {
 namespace {
@@ -34,6 +37,26 @@ std::vector<int64_t> epoch_order(int64_t count, uint64_t seed, int64_t epoch) {
     std::swap(order[i], order[draw_below(random, static_cast<uint64_t>(i) + 1)]);
   }
   return order;
+}
+
+std::vector<int64_t> repeated_order(int64_t count, uint64_t seed, int64_t epoch, int64_t repeats,
+                                    int64_t batch_size) {
+  if (repeats < 1 || batch_size < 1) {
+    throw std::invalid_argument("repeated_order: repeats " + std::to_string(repeats) + " and batch_size " +
+                                std::to_string(batch_size) + " must be at least 1");
+  }
+  const std::vector<int64_t> order = epoch_order(count, seed, epoch);
+  std::vector<int64_t> draws;
+  draws.reserve(count);
+  for (int64_t begin = 0; begin < count; begin += batch_size) {
+    const int64_t end = std::min(begin + batch_size, count);
+    for (int64_t copy = 0; copy < repeats; ++copy) {
+      // Draw i of the epoch is copy i % repeats of sample i / repeats of the permutation.
+      int64_t i = begin + (copy - begin % repeats + repeats) % repeats;
+      for (; i < end; i += repeats) draws.push_back(order[i / repeats] + copy * kCopyStride);
+    }
+  }
+  return draws;
 }
 
 Slice rank_slice(int64_t count, int rank, int size) {

@@ -10,6 +10,13 @@ namespace diffq {
 /// Permutation of 0 … count-1 for this epoch (Fisher-Yates on Philox; the same on every machine).
 std::vector<int64_t> epoch_order(int64_t count, uint64_t seed, int64_t epoch);
 
+/// The same with repeated augmentation (arXiv:1901.09335): as many draws, but each sample of the
+/// permutation's beginning comes `repeats` times in a row, as its copies 0 ... repeats-1 (kCopyStride).
+/// Within each batch all first copies go before all second ones, and so on: ranks share the copies of a
+/// sample, and none of a sample's copies are neighbours.
+std::vector<int64_t> repeated_order(int64_t count, uint64_t seed, int64_t epoch, int64_t repeats,
+                                    int64_t batch_size);
+
 /// Full batches in an epoch; the last partial one is dropped in training.
 inline int64_t steps_per_epoch(int64_t count, int64_t batch_size) { return count / batch_size; }
 

@@ -9,8 +9,11 @@
 #include <stdexcept>
 #include <utility>
 
+#include "datasets/bitmap_ops.h"
 #include "datasets/codecs/jpeg.h"
 #include "datasets/photo_window.h"
+#include "datasets/rand_augment.h"
+#include "datasets/random_erasing.h"
 #include "datasets/resample.h"
 #include "datasets/warning.h"
 
@@ -54,13 +57,14 @@ struct Needed {
   Box box;
 };
 
-Needed needed(const PhotoWindow& window, int eighths, int64_t crop, int64_t width, int64_t height) {
+Needed needed(const PhotoWindow& window, int eighths, const PhotoSpec& photos, int64_t width,
+              int64_t height) {
   Needed result;
   const auto axis = [&](double begin, double length, int64_t limit, int64_t& first, int64_t& count,
                         double& inner_begin, double& inner_length) {
     begin = begin * eighths / 8;
     length = length * eighths / 8;
-    const double reach = window.bounded ? 0 : resample_reach(length, crop);
+    const double reach = window.bounded ? 0 : resample_reach(photos.interpolation, length, photos.crop);
     first = std::clamp<int64_t>(static_cast<int64_t>(std::floor(begin - reach)), 0, limit - 1);
     count = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(begin + length + reach)), first + 1, limit) -
             first;
@@ -74,17 +78,12 @@ Needed needed(const PhotoWindow& window, int eighths, int64_t crop, int64_t widt
   return result;
 }
 
-void normalise(const Bitmap& pixels, bool mirrored, float* out) {
-  const int64_t width = pixels.width;
+void normalise(const Bitmap& pixels, float* out) {
   for (int64_t c = 0; c < kChannels; ++c) {
     const std::array<float, 256>& table = kNormalised[c];
-    for (int64_t y = 0; y < pixels.height; ++y, out += width) {
+    for (int64_t y = 0; y < pixels.height; ++y, out += pixels.width) {
       const uint8_t* row = pixels.row(y) + c;
-      if (mirrored) {
-        for (int64_t x = 0; x < width; ++x) out[x] = table[row[4 * (width - 1 - x)]];
-      } else {
-        for (int64_t x = 0; x < width; ++x) out[x] = table[row[4 * x]];
-      }
+      for (int64_t x = 0; x < pixels.width; ++x) out[x] = table[row[4 * x]];
     }
   }
 }
@@ -120,13 +119,13 @@ Batch PhotoDataset::batch(std::span<const int64_t> samples, const std::optional<
   int64_t* target = batch.target.mutable_data_ptr<int64_t>();
   static thread_local Scratch scratch;  // fresh memory is mapped page by page
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t sample = samples[i];
+    const int64_t sample = samples[i] % kCopyStride;
     if (sample < 0 || sample >= size()) {
       throw std::runtime_error((std::filesystem::path(folders_->root) / part_.folder()).string() +
                                ": there is no sample " + std::to_string(sample) + " in this part of " +
                                std::to_string(size()));
     }
-    write_sample(sample, augment, scratch, out + i * kChannels * photos_.crop * photos_.crop);
+    write_sample(samples[i], augment, scratch, out + i * kChannels * photos_.crop * photos_.crop);
     target[i] = part_.label(order_[sample]);
   }
   return batch;
@@ -134,7 +133,7 @@ Batch PhotoDataset::batch(std::span<const int64_t> samples, const std::optional<
 
 void PhotoDataset::write_sample(int64_t sample, const std::optional<AugmentKey>& augment, Scratch& scratch,
                                 float* out) const {
-  const int64_t first = order_[sample], label = part_.label(first);
+  const int64_t first = order_[sample % kCopyStride], label = part_.label(first);
   const int64_t begin = part_.class_begin(label), count = part_.class_end(label) - begin;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t file = begin + (first - begin + i) % count;
@@ -157,11 +156,24 @@ void PhotoDataset::write_file(int64_t file, int64_t sample, const std::optional<
   const PhotoWindow window = augment ? training_window(photos_, height, width, *augment, sample)
                                      : central_window(photos_, height, width);
   const int eighths = jpeg.scale_for(window.box, crop, crop);
-  const Needed use =
-      needed(window, eighths, crop, JpegReader::scaled(width, eighths), JpegReader::scaled(height, eighths));
+  const Needed use = needed(window, eighths, photos_, JpegReader::scaled(width, eighths),
+                            JpegReader::scaled(height, eighths));
   jpeg.read(eighths, use.part, scratch.decoded);
-  resample(scratch.decoded, use.box, crop, crop, scratch.resized);
-  normalise(scratch.resized, window.mirrored, out);
+  if (photos_.interpolation == Interpolation::bicubic) {
+    resample_bicubic(scratch.decoded, use.box, crop, crop, scratch.room, scratch.resized);
+  } else {
+    resample(scratch.decoded, use.box, crop, crop, scratch.resized);
+  }
+  if (window.mirrored) mirror(scratch.resized);
+  if (augment && photos_.rand_augment > 0) {
+    for (const auto& op : draw_augment_ops(photos_.rand_augment, *augment, sample)) {
+      if (op) apply_augment_op(*op, photos_.interpolation, scratch.resized, scratch.room);
+    }
+  }
+  normalise(scratch.resized, out);
+  if (!augment || photos_.random_erasing == 0) return;
+  if (const auto box = draw_erased_box(photos_.random_erasing, crop, crop, *augment, sample))
+    erase(*box, kChannels, crop, crop, *augment, sample, out);
 }
 
 }  // namespace diffq

@@ -40,7 +40,7 @@ class PhotoDataset : public Dataset {
  private:
   struct Scratch {
     std::vector<uint8_t> file;
-    Bitmap decoded, resized;
+    Bitmap decoded, resized, room;
   };
   void write_sample(int64_t sample, const std::optional<AugmentKey>& augment, Scratch& scratch,
                     float* out) const;

@@ -93,8 +93,9 @@ void to_bytes(const Fixed* from, int64_t count, uint8_t* to) {
 
 }  // namespace
 
-double resample_reach(double length, int64_t pixels) {
-  return std::max(length / static_cast<double>(pixels), 1.0);
+double resample_reach(Interpolation interpolation, double length, int64_t pixels) {
+  const double wide = std::max(length / static_cast<double>(pixels), 1.0);
+  return interpolation == Interpolation::bicubic ? 2 * wide : wide;
 }
 
 void resample(const Bitmap& from, const Box& box, int64_t width, int64_t height, Bitmap& to) {

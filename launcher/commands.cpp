@@ -1,19 +1,24 @@
 #include "launcher/commands.h"
 
-#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
+#include "launcher/folder_lock.h"
 #include "launcher/load_sweep.h"
+#include "launcher/rank_memory.h"
 #include "launcher/results_writer.h"
 #include "launcher/sweep_state.h"
 #include "results/durable_file.h"
+#include "results/join.h"
 #include "results/report.h"
 #include "sweeps/plan.h"
-#include "trainer/train_run.h"
+#include "trainer/checkpoint.h"
+#include "trainer/footprint.h"
 
 namespace diffq {
 namespace {
@@ -31,6 +36,12 @@ std::string state_word(RunState state) {
   return "to run";
 }
 
+/// Where a run would go on.
+std::string checkpoint_text(const std::filesystem::path& folder, const std::string& run_id) {
+  const auto files = list_checkpoints(folder / "runs" / run_id);
+  return files.empty() ? "" : ", checkpoint after step " + std::to_string(files.front().step);
+}
+
 }  // namespace
 
 int plan_command(const std::string& sweep_file, const std::vector<std::string>& overrides,
@@ -45,6 +56,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   }
   std::vector<PlanColumns> details;
   std::map<std::string, RunFootprint> sizes;
+  RankMemory memory;
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
     // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
     // should not take minutes.
@@ -52,11 +64,11 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     kind.erase("seed");
     kind.erase("start");
     kind["method"].erase("lambda");
-    kind["method"].erase("bits");
     const auto [known, is_new] = sizes.try_emplace(kind.dump());
     RunFootprint& size = known->second;
-    if (is_new) size = footprint(sweep.runs[i].spec, loaded.shapes[i]);
-    details.push_back({size.parameters, size.size_fp32_mb, size.memory_mb,
+    if (is_new) size = footprint(sweep.runs[i].spec, loaded.data[i].shape);
+    details.push_back({size.parameters, size.size_fp32_mb, size.start_size_mb, size.least_size_mb,
+                       memory.mb(sweep.runs[i], sweep.ranks_per_run),
                        out.empty() ? "" : state_word(folder.states[i])});
   }
   std::printf("%s", plan_text(sweep, details).c_str());
@@ -64,41 +76,64 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   return 0;
 }
 
-int status_command(const std::string& folder) {
-  const auto path = std::filesystem::path(folder) / "journal.jsonl";
-  if (!std::filesystem::exists(path)) {
-    throw std::invalid_argument(folder + ": holds no journal.jsonl; give the --out folder of a sweep");
-  }
+namespace {
+
+/// One look at the folder. Returns whether somebody works in it.
+bool print_status(const std::filesystem::path& folder) {
   size_t runs = 0;
   std::string sweep, since;
-  std::map<std::string, std::string> running;
-  std::map<std::string, nlohmann::json> ended;
-  for (const auto& event : read_journal(path)) {
-    const std::string kind = event.value("event", ""), id = event.value("run_id", "");
-    if (kind == "sweep_started") {
-      sweep = event.value("sweep", "");
-      runs = event.value("runs", size_t{0});
-      since = event.value("time", "");
-      running.clear();
-    } else if (kind == "sweep_ended") {
-      running.clear();
-    } else if (kind == "run_started") {
-      running[id] = event.value("time", "");
-      ended.erase(id);
-    } else if (kind == "run_done" || kind == "run_failed") {
-      running.erase(id);
-      ended[id] = event;
+  std::map<std::string, std::string> started;
+  const auto events = read_journal(folder / "journal.jsonl");
+  for (const auto& event : events) {
+    const std::string kind = event.value("event", "");
+    if (kind == "run_started") started[event.value("run_id", "")] = event.value("time", "");
+    if (kind != "sweep_started") continue;
+    sweep = event.value("sweep", "");
+    runs = event.value("runs", size_t{0});
+    since = event.value("time", "");
+    started.clear();  // what an earlier start began is not running now
+  }
+  const auto& last = events.empty() ? nlohmann::json::object() : events.back();
+  const bool ended = last.value("event", "") == "sweep_ended" &&
+                     last.value("unfinished", last.value("pending", size_t{0})) == 0;
+  const auto owner = lock_owner(folder);
+  const bool works = owner && owner->alive();
+  size_t done = 0;
+  std::string running, failed;
+  size_t running_count = 0, failed_count = 0;
+  for (const auto& [id, history] : read_histories(events)) {
+    if (history.ended && (*history.ended)["event"] == "run_done") ++done;
+    if (history.ended && (*history.ended)["event"] == "run_failed") {
+      ++failed_count;
+      failed += "failed  " + id + " " + history.ended->value("reason", "") + "\n";
     }
+    if (!history.started) continue;
+    const bool now = works && started.contains(id);
+    running_count += now;
+    running += (now ? "running " : "stopped ") + id +
+               (started.contains(id) ? " since " + started.at(id) : "") + checkpoint_text(folder, id) + "\n";
   }
-  const size_t failed = static_cast<size_t>(std::count_if(
-      ended.begin(), ended.end(), [](const auto& each) { return each.second["event"] == "run_failed"; }));
   std::printf("sweep %s: %zu runs, %zu done, %zu failed, %zu running; last started %s\n", sweep.c_str(), runs,
-              ended.size() - failed, failed, running.size(), since.c_str());
-  for (const auto& [id, time] : running) std::printf("running %s since %s\n", id.c_str(), time.c_str());
-  for (const auto& [id, event] : ended) {
-    if (event["event"] == "run_failed")
-      std::printf("failed  %s %s\n", id.c_str(), event.value("reason", "").c_str());
+              done, failed_count, running_count, since.c_str());
+  if (works) {
+    std::printf("worked on by %s\n", owner->text().c_str());
+  } else if (owner) {
+    std::printf("stopped: %s is gone; the same command goes on\n", owner->text().c_str());
+  } else if (!ended) {
+    std::printf("stopped; the same command goes on\n");
   }
+  std::printf("%s%s", running.c_str(), failed.c_str());
+  std::fflush(stdout);
+  return works;
+}
+
+}  // namespace
+
+int status_command(const std::string& folder, bool watch) {
+  if (!std::filesystem::exists(std::filesystem::path(folder) / "journal.jsonl")) {
+    throw std::invalid_argument(folder + ": holds no journal.jsonl; give the --out folder of a sweep");
+  }
+  while (print_status(folder) && watch) std::this_thread::sleep_for(std::chrono::seconds(5));
   return 0;
 }
 
@@ -133,6 +168,7 @@ int report_command(const ReportOptions& options) {
     all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
     seen.insert(added.begin(), added.end());
   }
+  fill_fp32_metrics(all.runs);
   const std::filesystem::path first = options.folders.front();
   const auto markdown =
       options.markdown.empty() ? first / "report.md" : std::filesystem::path(options.markdown);

@@ -10,8 +10,9 @@ namespace diffq {
 /// already.
 int plan_command(const std::string& sweep_file, const std::vector<std::string>& overrides,
                  const std::string& out);
-/// Prints how far the sweep in `folder` is.
-int status_command(const std::string& folder);
+/// Prints how far the sweep in `folder` is and whether it is being worked on; with `watch` again every few
+/// seconds while it is.
+int status_command(const std::string& folder, bool watch);
 
 struct ReportOptions {
   std::vector<std::string> folders;

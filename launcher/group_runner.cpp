@@ -3,9 +3,11 @@
 #include <chrono>
 #include <cstdio>
 
+#include "launcher/run_history.h"
 #include "launcher/version.h"
 #include "results/durable_file.h"
 #include "results/tables.h"
+#include "trainer/checkpoint.h"
 #include "trainer/train_step.h"
 
 namespace diffq {
@@ -32,15 +34,6 @@ RunRow complete(const RunRow& measured, const Run& run, int ranks) {
   return row;
 }
 
-/// For the packed model: the specification, and where the data was.
-std::string model_config(const Run& run) {
-  nlohmann::json config = run.config;
-  config["run_id"] = run.run_id;
-  config["data"]["root"] = run.spec.data.root;
-  if (starts_from_file(run.spec)) config["method"]["start"] = run.spec.method.start;
-  return config.dump();
-}
-
 std::string epoch_line(const EpochRow& row) {
   char text[256];
   std::snprintf(text, sizeof(text),
@@ -52,12 +45,22 @@ std::string epoch_line(const EpochRow& row) {
 
 }  // namespace
 
+std::string model_config(const Run& run) {
+  nlohmann::json config = run.config;
+  config["run_id"] = run.run_id;
+  config["data"]["root"] = run.spec.data.root;
+  if (starts_from_file(run.spec)) config["method"]["start"] = run.spec.method.start;
+  return config.dump();
+}
+
 GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
-                         MpiCommunicator& communicator, const TrainFunction& train)
+                         MpiCommunicator& communicator, const StopSignals& signals,
+                         const TrainFunction& train)
     : sweep_(sweep),
       folder_(std::move(folder)),
       queue_(queue, group),
       communicator_(communicator),
+      signals_(signals),
       train_(train) {}
 
 void GroupRunner::run() {
@@ -74,61 +77,103 @@ void GroupRunner::run_one(size_t index) {
     RunRecord record = train_one(run, index);
     record.run = complete(record.run, run, communicator_.size());
     std::string failure;
+    nlohmann::json files;
     try {
-      if (is_root()) write_record(run, record);
+      if (is_root()) {
+        write_record(run, record);
+        files = sums_of_run(folder_of(run));
+        remove_checkpoints(folder_of(run));
+      }
     } catch (const std::exception& error) {
       failure = error.what();
     }
     communicator_.agree(failure);
-    if (is_root()) queue_.done(index, record);
+    if (is_root()) queue_.done(index, record, files);
   } catch (const RunFailure& failure) {
     if (is_root()) queue_.failed(index, failure.what());
+  } catch (const RunStopped&) {
+    if (is_root()) queue_.stopped(index);
   }
 }
 
 RunRecord GroupRunner::train_one(const Run& run, size_t index) {
-  const auto run_folder = folder_ / "runs" / run.run_id;
   std::ofstream log;
   std::string failure;
   try {
     data_for(run);
-    if (is_root()) {
-      std::filesystem::create_directories(run_folder);
-      replace_file(run_folder / "spec.json", run.config.dump(2) + "\n");
-      log.open(run_folder / "log.txt", std::ios::app);
-      log << utc_now() << " started on " << communicator_.size() << " ranks, diffq " << program_version()
-          << " " << git_commit() << std::endl;
-    }
+    if (is_root()) open_folder(run, log);
   } catch (const std::exception& error) {
     failure = reason_of(error);
   }
   communicator_.agree(failure);
 
-  RunContext context;
-  context.run_id = run.run_id;
-  if (run.depends_on >= 0) {
-    context.start_file =
-        folder_ / "runs" / sweep_.runs[static_cast<size_t>(run.depends_on)].run_id / "model.safetensors";
-  }
-  if (starts_from_file(run.spec)) context.start_file = run.spec.method.start;
-  context.model_file = run_folder / "model.safetensors";
-  context.config = model_config(run);
-  auto told = std::chrono::steady_clock::now() - kProgressPause;
-  context.on_progress = [&](const RunProgress& progress) {
-    if (std::chrono::steady_clock::now() - told < kProgressPause) return;
-    told = std::chrono::steady_clock::now();
-    queue_.progress(index, progress);
-  };
-  context.on_epoch = [&](const EpochRow& row) {
-    log << utc_now() << " " << epoch_line(row) << std::endl;
-    queue_.epoch(index, row);
-  };
+  const RunContext context = context_of(run, index, log);
+  const CrashMark mark(folder_of(run) / "crash", who());
   try {
     return train_(run.spec, data_, communicator_, context);
   } catch (const RunFailure& reason) {
     if (is_root()) log << utc_now() << " failed: " << reason.what() << std::endl;
     throw;
+  } catch (const RunStopped& stopped) {
+    if (is_root()) log << utc_now() << " " << stopped.what() << std::endl;
+    throw;
+  } catch (const std::exception& error) {
+    mark.write(reason_of(error));
+    throw;
   }
+}
+
+void GroupRunner::open_folder(const Run& run, std::ofstream& log) {
+  std::filesystem::create_directories(folder_of(run));
+  remove_temporaries(folder_of(run));
+  replace_file(folder_of(run) / "spec.json", run.config.dump(2) + "\n");
+  log.open(folder_of(run) / "log.txt", std::ios::app);
+  log << utc_now() << " started on " << communicator_.size() << " ranks, diffq " << program_version() << " "
+      << git_commit() << std::endl;
+}
+
+RunContext GroupRunner::context_of(const Run& run, size_t index, std::ofstream& log) {
+  RunContext context;
+  context.run_id = run.run_id;
+  if (run.depends_on >= 0) {
+    context.start_file = folder_of(sweep_.runs[static_cast<size_t>(run.depends_on)]) / "model.safetensors";
+  }
+  if (starts_from_file(run.spec)) context.start_file = run.spec.method.start;
+  context.model_file = folder_of(run) / "model.safetensors";
+  context.checkpoint_folder = folder_of(run);
+  context.config = model_config(run);
+  context.signal = [this] { return signal(); };
+  auto told = std::chrono::steady_clock::now() - kProgressPause;
+  context.on_progress = [this, index, told](const RunProgress& progress) mutable {
+    if (std::chrono::steady_clock::now() - told < kProgressPause) return;
+    told = std::chrono::steady_clock::now();
+    queue_.progress(index, progress);
+  };
+  context.on_epoch = [this, index, &log](const EpochRow& row) {
+    log << utc_now() << " " << epoch_line(row) << std::endl;
+    queue_.epoch(index, row);
+  };
+  context.on_resume = [this, index, &log](const Resumption& from) {
+    log << utc_now() << " goes on from " << from.checkpoint << ", epoch " << from.epoch << " after step "
+        << from.step << std::endl;
+    for (const EpochRow& row : from.epochs) queue_.epoch(index, row);
+  };
+  context.on_warning = [&log](const std::string& warning) {
+    log << utc_now() << " warning: " << warning << std::endl;
+    std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
+  };
+  return context;
+}
+
+/// What this rank was told, by a signal of its own or, on the group's root, by the queue.
+Signal GroupRunner::signal() {
+  if (is_root() && queue_.told_to_stop()) return Signal::stop;
+  return signals_.poll();
+}
+
+std::string GroupRunner::who() const {
+  return "[rank " + std::to_string(communicator_.rank()) + "/" + std::to_string(communicator_.size()) + " " +
+         communicator_.host() + "]";
 }
 
 const DataSplits& GroupRunner::data_for(const Run& run) {
@@ -151,7 +196,7 @@ void GroupRunner::write_record(const Run& run, const RunRecord& record) {
   file.epochs = record.epochs;
   file.layers = record.layers;
   file.tracks = record.tracks;
-  write_results(folder_ / "runs" / run.run_id / "result.h5", file);
+  write_results(folder_of(run) / "result.h5", file);
 }
 
 }  // namespace diffq

@@ -42,8 +42,14 @@ void Journal::append(nlohmann::json event) {
     if (count <= 0) throw std::runtime_error(path_.string() + ": can't be written: " + std::strerror(errno));
     written += static_cast<size_t>(count);
   }
+  synced_ = false;
+}
+
+void Journal::sync() {
+  if (synced_) return;
   if (::fdatasync(file_) != 0)
     throw std::runtime_error(path_.string() + ": can't be synced: " + std::strerror(errno));
+  synced_ = true;
 }
 
 std::vector<nlohmann::json> read_journal(const std::filesystem::path& path) {

@@ -16,13 +16,15 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  /// Adds "time" (UTC) and writes the event; on disk when this returns. Throws std::runtime_error naming the
-  /// path.
+  /// Adds "time" (UTC) and writes the event. Throws std::runtime_error naming the path.
   void append(nlohmann::json event);
+  /// What was appended is on disk when this returns; the same errors.
+  void sync();
 
  private:
   std::filesystem::path path_;
   int file_ = -1;
+  bool synced_ = true;
 };
 
 /// All whole events in order; nothing if there is no such file. Throws std::invalid_argument naming the path

@@ -10,9 +10,9 @@
 
 #include "datasets/fingerprint.h"
 #include "results/durable_file.h"
+#include "trainer/footprint.h"
 #include "trainer/model_file.h"
 #include "trainer/task.h"
-#include "trainer/train_run.h"
 
 namespace diffq {
 namespace {
@@ -68,8 +68,6 @@ std::string weights_fingerprint(const std::string& path, const std::string& star
 
 }  // namespace
 
-std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
-
 LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides) {
   LoadedSweep loaded;
   const std::string text = read_text(path);
@@ -100,7 +98,7 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
     }
     if (starts_from_file(run.spec) && starts.insert(model_key + run.spec.method.start).second)
       check_start(path, run, summary.shape);
-    loaded.shapes.push_back(summary.shape);
+    loaded.data.push_back(summary);
   }
   const nlohmann::json message = {
       {"text", text}, {"source", path}, {"overrides", overrides}, {"fingerprints", fingerprints}};
@@ -135,6 +133,7 @@ void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep) {
   check_folder(folder, sweep);
   try {
     std::filesystem::create_directories(folder / "runs");
+    remove_temporaries(folder);
     replace_file(folder / "sweep.json", sweep.resolved.dump(2) + "\n");
   } catch (const std::exception& error) {
     throw std::invalid_argument(folder.string() + ": can't be written: " + error.what() +

@@ -14,7 +14,7 @@ namespace diffq {
 /// A sweep with what other ranks need to read it the same way without touching a file.
 struct LoadedSweep {
   Sweep sweep;
-  std::vector<DataShape> shapes;  ///< of each run's data
+  std::vector<DataSummary> data;  ///< of each run
   std::string text;               ///< for read_broadcast_sweep
 };
 
@@ -23,9 +23,6 @@ struct LoadedSweep {
 LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides);
 /// The same sweep on another rank.
 Sweep read_broadcast_sweep(const std::string& text);
-
-/// The entry that a run comes from: "benchmarks[0]" of "benchmarks[0].methods[2]".
-std::string benchmark_of(const Run& run);
 
 /// Makes the output folder ready and writes sweep.json. Throws std::invalid_argument if it can't be written
 /// or belongs to a sweep of another name.

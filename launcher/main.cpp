@@ -9,6 +9,7 @@
 
 #include "launcher/commands.h"
 #include "launcher/model_commands.h"
+#include "launcher/rank_memory.h"
 #include "launcher/run_sweep.h"
 #include "launcher/separate_command.h"
 #include "launcher/verify.h"
@@ -51,6 +52,7 @@ struct Arguments {
   std::string sweep_file, folder, plan_out;
   std::string path, data, root;
   std::string sound, stems_out;
+  bool deep = false, watch = false;
   diffq::ExportOptions model_export;
   diffq::RunOptions run;
   diffq::ReportOptions report;
@@ -67,17 +69,30 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   plan->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
 
+  app.add_subcommand("dry-run", "What plan starts to measure memory")->group("");  // hidden
+
   CLI::App* run = app.add_subcommand("run", "Train what is missing of a sweep; under mpirun -n N on N ranks");
   run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
   run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
       ->required();
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
+  run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
+  run->add_option("--max-minutes", arguments.run.max_minutes,
+                  "Stop after so many minutes: every run writes a checkpoint; exit code 75")
+      ->check(CLI::Range(0.0, 1e9));
+  run->add_option("--max-starts", arguments.run.max_starts,
+                  "Give a run up after so many starts without a new checkpoint")
+      ->check(CLI::Range(1, 1000000));
+  run->add_option("--host-deadline", arguments.run.host_deadline_seconds,
+                  "Seconds without a sign of life after which a host counts as lost (default 120)")
+      ->check(CLI::Range(1, 1000000));
   run->add_flag("--retry-failed", arguments.run.retry_failed, "Train failed runs again");
   run->add_flag("--quiet", arguments.run.quiet, "No progress and no table");
 
   CLI::App* status = app.add_subcommand("status", "How far a sweep is, also while it runs elsewhere");
   status->add_option("DIR", arguments.folder)->required();
+  status->add_flag("--watch", arguments.watch, "Again every few seconds, until the sweep ends");
 
   CLI::App* report =
       app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
@@ -88,6 +103,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* verify =
       app.add_subcommand("verify", "Check that an output folder, or one of its files, is whole");
   verify->add_option("PATH", arguments.path)->required();
+  verify->add_flag("--deep", arguments.deep, "Open every file, not only compare it with the journal's sums");
 
   CLI::App* model_export =
       app.add_subcommand("export", "Write the model of a finished run for use elsewhere");
@@ -116,9 +132,10 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
   if (app.got_subcommand("plan")) {
     return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out);
   }
+  if (app.got_subcommand("dry-run")) return diffq::dry_run_command();
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
-  if (app.got_subcommand("status")) return diffq::status_command(arguments.folder);
-  if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path);
+  if (app.got_subcommand("status")) return diffq::status_command(arguments.folder, arguments.watch);
+  if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path, arguments.deep);
   if (app.got_subcommand("export")) return diffq::export_command(arguments.model_export);
   if (app.got_subcommand("inspect")) return diffq::inspect_command(arguments.path);
   if (app.got_subcommand("eval")) return diffq::eval_command(arguments.path, arguments.data, arguments.root);

@@ -68,6 +68,14 @@ void ProgressLine::failed(int group, size_t run, const std::string& reason) {
   print(counts() + " " + state_.run(run).run_id + " " + run_title(state_.run(run)) + ": failed: " + reason);
 }
 
+void ProgressLine::stopped(int group, size_t run) {
+  active_.erase(group);
+  print(counts() + " " + state_.run(run).run_id + " " + run_title(state_.run(run)) +
+        ": stopped, to go on later");
+}
+
+void ProgressLine::note(const std::string& text) { print(text); }
+
 void ProgressLine::refresh() {
   const auto now = std::chrono::steady_clock::now();
   if (quiet_ || !changed_ || (terminal_ ? now - shown_ < kTerminalPause : now - shown_ < kPlainPause)) return;

@@ -18,6 +18,8 @@ class ProgressLine {
   void step(int group, size_t run, const RunProgress& progress);
   void done(int group, size_t run, const RunRow& row);
   void failed(int group, size_t run, const std::string& reason);
+  void stopped(int group, size_t run);
+  void note(const std::string& text);
   /// Shows what has changed, if it is time to; cheap to call often.
   void refresh();
 

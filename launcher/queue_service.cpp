@@ -1,6 +1,8 @@
 #include "launcher/queue_service.h"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "launcher/progress_line.h"
 #include "launcher/world.h"
@@ -8,7 +10,7 @@
 namespace diffq {
 namespace {
 
-constexpr int kMessageTag = 1, kAnswerTag = 2;
+constexpr int kMessageTag = 1, kAnswerTag = 2, kStopTag = 3;
 constexpr int kNone = -1;
 constexpr auto kPause = std::chrono::milliseconds(5);
 
@@ -48,7 +50,19 @@ int QueueClient::next() {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Irecv(&run, 1, MPI_INT, 0, kAnswerTag, communicator_, &request), "MPI_Irecv");
   wait_politely(request);
+  // Sent before the answer, if at all: then it has arrived, and nothing is left behind.
+  if (run == kNone) told_to_stop();
   return run;
+}
+
+bool QueueClient::told_to_stop() {
+  int arrived = stop_;
+  if (!stop_) check_mpi(MPI_Iprobe(0, kStopTag, communicator_, &arrived, MPI_STATUS_IGNORE), "MPI_Iprobe");
+  if (!stop_ && arrived != 0) {
+    check_mpi(MPI_Recv(nullptr, 0, MPI_BYTE, 0, kStopTag, communicator_, MPI_STATUS_IGNORE), "MPI_Recv");
+    stop_ = true;
+  }
+  return stop_;
 }
 
 void QueueClient::progress(size_t run, const RunProgress& progress) {
@@ -66,18 +80,25 @@ void QueueClient::epoch(size_t run, const EpochRow& row) {
   send({{"kind", "epoch"}, {"run", run}, {"record", epoch_json(row)}});
 }
 
-void QueueClient::done(size_t run, const RunRecord& record) {
-  send({{"kind", "done"}, {"run", run}, {"group", group_}, {"record", to_json(record)}});
+void QueueClient::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
+  send({{"kind", "done"}, {"run", run}, {"group", group_}, {"record", to_json(record)}, {"files", files}});
 }
 
 void QueueClient::failed(size_t run, const std::string& reason) {
   send({{"kind", "failed"}, {"run", run}, {"group", group_}, {"reason", reason}});
 }
 
-QueueService::QueueService(MPI_Comm communicator, int groups, SweepState& state, ProgressLine& progress)
-    : communicator_(communicator), groups_(groups), state_(state), progress_(progress), thread_([this] {
-        serve();
-      }) {}
+void QueueClient::stopped(size_t run) { send({{"kind", "stopped"}, {"run", run}, {"group", group_}}); }
+
+QueueService::QueueService(MPI_Comm communicator, int groups, int ranks_per_group, SweepState& state,
+                           ProgressLine& progress, Housekeeping housekeeping)
+    : communicator_(communicator),
+      ranks_per_group_(ranks_per_group),
+      state_(state),
+      progress_(progress),
+      housekeeping_(std::move(housekeeping)),
+      dismissed_(static_cast<size_t>(groups)),
+      thread_([this] { serve(); }) {}
 
 QueueService::~QueueService() {
   abandoned_ = true;
@@ -90,18 +111,49 @@ void QueueService::join() {
 }
 
 void QueueService::serve() {
-  while (dismissed_ < groups_ && !abandoned_) {
+  while (std::ranges::count(dismissed_, false) > 0 && !abandoned_) {
     try {
-      int source = 0;
-      const auto text = receive(communicator_, source);
-      if (text) handle(nlohmann::json::parse(*text), source);
-      answer_waiting();
-      progress_.refresh();
-      if (!text) std::this_thread::sleep_for(kPause);
+      serve_once();
     } catch (...) {
       // The first error is the one to tell; from now on groups are sent home.
       if (!error_) error_ = std::current_exception();
+      tell_groups_to_stop();
     }
+  }
+  if (!abandoned_) MPI_Waitall(static_cast<int>(told_.size()), told_.data(), MPI_STATUSES_IGNORE);
+}
+
+void QueueService::serve_once() {
+  // All that has come, so that one sync of the journal serves many answers.
+  bool idle = true;
+  int source = 0;
+  while (const auto text = receive(communicator_, source)) {
+    idle = false;
+    handle(nlohmann::json::parse(*text), source);
+  }
+  if (!error_) {
+    const std::string reason = housekeeping_();
+    if (!reason.empty()) stop(reason);
+  }
+  answer_waiting();
+  progress_.refresh();
+  if (idle) std::this_thread::sleep_for(kPause);
+}
+
+void QueueService::stop(const std::string& reason) {
+  if (stopping_) return;
+  tell_groups_to_stop();
+  progress_.note(reason + ": stopping; every run writes a checkpoint first");
+  state_.stop(reason);
+}
+
+void QueueService::tell_groups_to_stop() {
+  if (std::exchange(stopping_, true)) return;
+  for (size_t group = 0; group < dismissed_.size(); ++group) {
+    if (dismissed_[group]) continue;
+    const int root = static_cast<int>(group) * ranks_per_group_;
+    check_mpi(MPI_Isend(nullptr, 0, MPI_BYTE, root, kStopTag, communicator_, &told_.emplace_back()),
+              "MPI_Isend");
   }
 }
 
@@ -122,8 +174,13 @@ void QueueService::handle(const nlohmann::json& message, int source) {
     state_.epoch(run, record.epochs.front());
   } else if (kind == "done") {
     const RunRecord record = record_from_json(message.at("record"));
-    state_.done(run, record);
+    state_.done(run, record, message.at("files"));
     progress_.done(message.at("group"), run, record.run);
+  } else if (kind == "stopped") {
+    // Only some ranks may have had the signal.
+    stop("group " + std::to_string(message.at("group").get<int>()) + " was told to stop");
+    state_.stopped(run);
+    progress_.stopped(message.at("group"), run);
   } else {
     state_.failed(run, message.at("reason"));
     progress_.failed(message.at("group"), run, message.at("reason"));
@@ -131,17 +188,21 @@ void QueueService::handle(const nlohmann::json& message, int source) {
 }
 
 void QueueService::answer_waiting() {
-  for (size_t i = 0; i < waiting_.size();) {
-    const Waiting asked = waiting_[i];
+  std::vector<std::pair<Waiting, int>> answers;
+  std::vector<Waiting> still;
+  for (const Waiting& asked : waiting_) {
     std::optional<size_t> run;
     if (!error_) run = state_.next(asked.group);
     if (!run && !error_ && !state_.exhausted()) {
-      ++i;  // what it could start from is still being trained by another group
-      continue;
+      still.push_back(asked);  // what it could start from is still being trained by another group
+    } else {
+      answers.emplace_back(asked, run ? static_cast<int>(*run) : kNone);
     }
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    const int answer = run ? static_cast<int>(*run) : kNone;
-    if (!run) ++dismissed_;
+  }
+  if (!error_) state_.sync();
+  waiting_ = std::move(still);
+  for (const auto& [asked, answer] : answers) {
+    if (answer == kNone) dismissed_[static_cast<size_t>(asked.group)] = true;
     check_mpi(MPI_Send(&answer, 1, MPI_INT, asked.source, kAnswerTag, communicator_), "MPI_Send");
   }
 }

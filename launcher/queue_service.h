@@ -31,20 +31,31 @@ class QueueClient {
   int next();
   void progress(size_t run, const RunProgress& progress);
   void epoch(size_t run, const EpochRow& row);
-  void done(size_t run, const RunRecord& record);
+  /// `files`: sums of what the run has written.
+  void done(size_t run, const RunRecord& record, const nlohmann::json& files);
   void failed(size_t run, const std::string& reason);
+  /// The group has left the run, for a later start.
+  void stopped(size_t run);
+  /// Whether the sweep is to stop; cheap.
+  bool told_to_stop();
 
  private:
   void send(const nlohmann::json& message);
   MPI_Comm communicator_;
   int group_;
+  bool stop_ = false;
 };
 
 /// On world rank 0.
 class QueueService {
  public:
-  /// Starts the thread. Everything is borrowed and must outlive it.
-  QueueService(MPI_Comm communicator, int groups, SweepState& state, ProgressLine& progress);
+  /// Called in every turn of the thread; says why the sweep is to stop, or "" while it is not.
+  using Housekeeping = std::function<std::string()>;
+
+  /// Starts the thread. Everything is borrowed and must outlive it. Group g's root is rank g *
+  /// ranks_per_group.
+  QueueService(MPI_Comm communicator, int groups, int ranks_per_group, SweepState& state,
+               ProgressLine& progress, Housekeeping housekeeping);
   ~QueueService();  ///< stops the thread at once if join() has not returned
   QueueService(const QueueService&) = delete;
   QueueService& operator=(const QueueService&) = delete;
@@ -55,18 +66,24 @@ class QueueService {
 
  private:
   void serve();
+  void serve_once();
+  void stop(const std::string& reason);
+  void tell_groups_to_stop();
   void handle(const nlohmann::json& message, int source);
   void answer_waiting();
 
   MPI_Comm communicator_;
-  int groups_;
+  int ranks_per_group_;
   SweepState& state_;
   ProgressLine& progress_;
+  Housekeeping housekeeping_;
   struct Waiting {
     int source, group;
   };
   std::vector<Waiting> waiting_;
-  int dismissed_ = 0;
+  std::vector<bool> dismissed_;  ///< by group
+  bool stopping_ = false;
+  std::vector<MPI_Request> told_;  ///< that the sweep is to stop
   std::exception_ptr error_;
   std::atomic<bool> abandoned_ = false;
   std::thread thread_;

@@ -19,6 +19,7 @@ bool RunQueue::ready(size_t run) const {
 }
 
 std::optional<size_t> RunQueue::next() {
+  if (stopped_) return std::nullopt;
   for (size_t run = 0; run < states_.size(); ++run) {
     if (!ready(run)) continue;
     states_[run] = RunState::running;
@@ -28,6 +29,7 @@ std::optional<size_t> RunQueue::next() {
 }
 
 bool RunQueue::exhausted() const {
+  if (stopped_) return true;
   for (size_t run = 0; run < states_.size(); ++run) {
     if (!selected_[run] || states_[run] != RunState::pending) continue;
     if (ready(run)) return false;
@@ -59,6 +61,13 @@ std::vector<std::pair<size_t, std::string>> RunQueue::fail_waiting() {
         later, "starts from run " + sweep_.runs[static_cast<size_t>(start)].run_id + ", which failed");
   }
   return failed;
+}
+
+size_t RunQueue::unfinished() const {
+  size_t count = 0;
+  for (size_t run = 0; run < states_.size(); ++run)
+    count += selected_[run] && (states_[run] == RunState::pending || states_[run] == RunState::running);
+  return count;
 }
 
 size_t RunQueue::count(RunState state) const {

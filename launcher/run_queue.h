@@ -24,7 +24,11 @@ class RunQueue {
   /// No run is left that could be handed out, now or later.
   bool exhausted() const;
 
+  /// Hands out nothing more: what is not finished is for a later start.
+  void stop() { stopped_ = true; }
   void finish(size_t run);
+  /// The run was left unfinished, and is pending again.
+  void put_back(size_t run) { states_[run] = RunState::pending; }
   /// Marks the run failed, and with it every run that waits for it. Returns those with their reasons, `run`
   /// first.
   std::vector<std::pair<size_t, std::string>> fail(size_t run, const std::string& reason);
@@ -34,6 +38,8 @@ class RunQueue {
 
   RunState state(size_t run) const { return states_[run]; }
   size_t count(RunState state) const;
+  /// Selected runs that are neither done nor failed.
+  size_t unfinished() const;
   size_t size() const { return states_.size(); }
 
  private:
@@ -42,6 +48,7 @@ class RunQueue {
   const Sweep& sweep_;
   std::vector<RunState> states_;
   std::vector<bool> selected_;
+  bool stopped_ = false;
 };
 
 }  // namespace diffq

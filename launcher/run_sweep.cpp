@@ -2,19 +2,25 @@
 
 #include <ATen/Parallel.h>
 #include <torch/version.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <thread>
 
+#include "launcher/folder_lock.h"
 #include "launcher/group_runner.h"
+#include "launcher/host_watch.h"
 #include "launcher/load_sweep.h"
 #include "launcher/progress_line.h"
 #include "launcher/queue_service.h"
 #include "launcher/results_writer.h"
+#include "launcher/signals.h"
 #include "launcher/version.h"
 #include "launcher/world.h"
 #include "results/report.h"
@@ -22,10 +28,13 @@
 namespace diffq {
 namespace {
 
+constexpr int kGoOn = 75;  // EX_TEMPFAIL
+
 // What world rank 0 alone has to know before it starts.
 struct Outlook {
   std::vector<size_t> selected;
   FolderState folder;  ///< what earlier starts left
+  std::unique_ptr<FolderLock> lock;
 };
 
 std::vector<size_t> all_runs(const Sweep& sweep) {
@@ -41,6 +50,17 @@ FolderState earlier(const Sweep& sweep, const RunOptions& options) {
   return state;
 }
 
+std::unique_ptr<FolderLock> lock_folder(const std::string& folder) {
+  try {
+    std::filesystem::create_directories(folder);
+    return std::make_unique<FolderLock>(folder);
+  } catch (const std::invalid_argument&) {
+    throw;  // taken
+  } catch (const std::exception& error) {
+    throw std::invalid_argument(folder + ": can't be written: " + error.what() + "; give another --out");
+  }
+}
+
 // Rank 0 checks everything the user wrote; all ranks learn of its verdict before anything is made.
 std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& world, Outlook& outlook) {
   std::string text, error;
@@ -48,7 +68,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   if (world.rank() == 0) {
     try {
       LoadedSweep loaded = load_sweep(options.sweep_file, options.overrides);
-      sweep = std::move(loaded.sweep);
+      sweep = shard_of(std::move(loaded.sweep), options.shard);
       text = std::move(loaded.text);
       outlook.selected = options.only.empty() ? all_runs(sweep) : select_runs(sweep, options.only);
       if (world.size() % sweep.ranks_per_run != 0) {
@@ -58,6 +78,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
                                     " ranks of this job; start mpirun -n with a multiple of it");
       }
       check_folder(options.out, sweep);
+      outlook.lock = lock_folder(options.out);
       outlook.folder = earlier(sweep, options);
       prepare_folder(options.out, sweep);
     } catch (const std::invalid_argument& wrong) {
@@ -67,7 +88,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   }
   if (world.broadcast(error.empty() ? 1 : 0) == 0) return std::nullopt;
   text = world.broadcast(text);
-  if (world.rank() != 0) sweep = read_broadcast_sweep(text);
+  if (world.rank() != 0) sweep = shard_of(read_broadcast_sweep(text), options.shard);
   return sweep;
 }
 
@@ -92,17 +113,49 @@ std::vector<EnvironmentRow> gather_environment(const World& world) {
   return rows;
 }
 
+/// Ends this process, whatever its other threads wait for. MPI_Abort itself may wait for the lost host. The
+/// line goes to a file as well: what a rank behind the cut prints does not reach mpirun.
+[[noreturn]] void leave_without(const World& world, const std::string& out, const std::string& what) {
+  const std::string line = "[rank " + std::to_string(world.rank()) + "/" + std::to_string(world.size()) +
+                           " " + world.host() + "] " + what + ": it or the network to it is down";
+  std::fprintf(stderr, "diffq: error: %s; start the same command again when it is back\n", line.c_str());
+  std::ofstream(out + "/lost_hosts.txt", std::ios::app) << utc_now() << " " << line << std::endl;
+  std::fflush(nullptr);
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    ::_exit(kGoOn);
+  }).detach();
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // for the others to tell of it too
+  MPI_Abort(MPI_COMM_WORLD, kGoOn);
+  ::_exit(kGoOn);
+}
+
+/// Where there is more than one host.
+std::unique_ptr<HostWatch> watch_hosts(const World& world, const RunOptions& options, int ranks_per_run) {
+  const std::vector<RankPlace> places = world.places();
+  const bool one_host =
+      std::ranges::all_of(places, [&](const RankPlace& place) { return place.node == places[0].node; });
+  if (one_host) return nullptr;
+  return std::make_unique<HostWatch>(
+      world.communicator(), places, ranks_to_watch(places, world.rank(), ranks_per_run),
+      std::chrono::seconds(options.host_deadline_seconds),
+      [&world, out = options.out](const std::string& what) { leave_without(world, out, what); });
+}
+
 // What world rank 0 does beside training: the queue's thread, the thread that rebuilds results.h5, and the
 // last word.
 class Headquarters {
  public:
-  Headquarters(const Sweep& sweep, const RunOptions& options, Outlook outlook,
+  Headquarters(const Sweep& sweep, const RunOptions& options, Outlook outlook, const StopSignals& signals,
                std::vector<EnvironmentRow> environment, MPI_Comm queue, int groups)
       : options_(options),
-        state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment)),
+        signals_(signals),
+        lock_(std::move(outlook.lock)),
+        state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment),
+               options.max_starts),
         progress_(state_, options.quiet),
         writer_(state_, options.out),
-        service_(queue, groups, state_, progress_) {}
+        service_(queue, groups, sweep.ranks_per_run, state_, progress_, [this] { return housekeeping(); }) {}
 
   // After this rank's last run. Returns the exit code.
   int close() {
@@ -115,11 +168,24 @@ class Headquarters {
                   options_.out.c_str());
       std::fflush(stdout);
     }
+    if (state_.unfinished() > 0) return kGoOn;
     return state_.count(RunState::failed) > 0 ? 1 : 0;
   }
 
  private:
+  // On the service's thread: a sign of life, and why the sweep is to stop, if it is.
+  std::string housekeeping() {
+    lock_->renew();
+    if (!signals_.name().empty()) return signals_.name();
+    const std::chrono::duration<double, std::ratio<60>> minutes = std::chrono::steady_clock::now() - began_;
+    if (options_.max_minutes > 0 && minutes.count() > options_.max_minutes) return "--max-minutes";
+    return "";
+  }
+
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   const RunOptions& options_;
+  const StopSignals& signals_;
+  std::unique_ptr<FolderLock> lock_;
   SweepState state_;
   ProgressLine progress_;
   ResultsWriter writer_;
@@ -129,6 +195,7 @@ class Headquarters {
 }  // namespace
 
 int run_sweep(const RunOptions& options, const TrainFunction& train) {
+  const StopSignals signals;  // from the very start: before, they would end the process
   const World world;
   Outlook outlook;
   const std::optional<Sweep> sweep = agree_on_sweep(options, world, outlook);
@@ -144,13 +211,15 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   MPI_Comm group_comm = MPI_COMM_NULL, queue_comm = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(world.communicator(), group, world.rank(), &group_comm), "MPI_Comm_split");
   check_mpi(MPI_Comm_dup(world.communicator(), &queue_comm), "MPI_Comm_dup");
+  const auto watch = watch_hosts(world, options, sweep->ranks_per_run);
   int code = 0;
   {
     std::optional<Headquarters> headquarters;
     if (world.rank() == 0)
-      headquarters.emplace(*sweep, options, std::move(outlook), std::move(environment), queue_comm, groups);
+      headquarters.emplace(*sweep, options, std::move(outlook), signals, std::move(environment), queue_comm,
+                           groups);
     MpiCommunicator communicator(group_comm, world.host());
-    GroupRunner(*sweep, options.out, group, queue_comm, communicator, train).run();
+    GroupRunner(*sweep, options.out, group, queue_comm, communicator, signals, train).run();
     if (headquarters) code = headquarters->close();
   }
   // All writing has ended before the last barrier; all ranks return the same.

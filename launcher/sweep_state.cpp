@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "launcher/load_sweep.h"
 #include "launcher/version.h"
+#include "trainer/checkpoint.h"
 #include "trainer/task.h"
 
 namespace diffq {
@@ -58,48 +58,95 @@ RunRow planned_row(const Run& run, int ranks) {
   return row;
 }
 
+namespace {
+
+// Reads what the runs of a folder have measured, from as few files as will do.
+class ResultsOnDisk {
+ public:
+  explicit ResultsOnDisk(std::filesystem::path folder) : folder_(std::move(folder)) {
+    try {
+      ResultFile all = read_results(folder_ / "results.h5");
+      for (EpochRow& row : all.epochs) merged_[row.run_id].epochs.push_back(std::move(row));
+      for (LayerRow& row : all.layers) merged_[row.run_id].layers.push_back(std::move(row));
+      for (TrackRow& row : all.tracks) merged_[row.run_id].tracks.push_back(std::move(row));
+      for (RunRow& row : all.runs) {
+        row.metric_fp32 = kNotApplicable;
+        merged_[row.run_id].run = std::move(row);
+      }
+    } catch (const std::exception&) {
+      merged_.clear();  // missing or damaged: it is rebuilt from the runs' own files
+    }
+  }
+
+  /// Throws when it can't be read.
+  RunRecord record(const std::string& run_id, const RunHistory& history) {
+    const auto path = folder_ / "runs" / run_id / "result.h5";
+    const auto found = merged_.find(run_id);
+    if (found != merged_.end() && agrees(found->second.run, history, path)) return std::move(found->second);
+    ResultFile file = read_results(path);
+    if (file.runs.size() != 1 || file.runs[0].run_id != run_id || file.runs[0].status != "done")
+      throw std::runtime_error(path.string() + ": is not the result of the finished run " + run_id);
+    return {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers), std::move(file.tracks)};
+  }
+
+ private:
+  static bool agrees(const RunRow& row, const RunHistory& history, const std::filesystem::path& path) {
+    const auto files = history.files();
+    const auto own = files.find("result.h5");
+    std::error_code missing;
+    return row.status == "done" && own != files.end() &&
+           static_cast<int64_t>(std::filesystem::file_size(path, missing)) == own->second.bytes && !missing &&
+           history.ended->value("train_seconds", 0.0) == row.train_seconds;
+  }
+
+  std::filesystem::path folder_;
+  std::map<std::string, RunRecord> merged_;
+};
+
+}  // namespace
+
 FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep, bool retry_failed,
                         std::vector<std::string>& warnings) {
-  std::map<std::string, nlohmann::json> last;
-  for (auto& event : read_journal(folder / "journal.jsonl")) {
-    const std::string kind = event.value("event", ""), id = event.value("run_id", "");
-    if (kind == "run_done" || kind == "run_failed") last[id] = std::move(event);
-  }
+  auto histories = read_histories(read_journal(folder / "journal.jsonl"));
   FolderState state;
+  std::optional<ResultsOnDisk> results;
   for (const Run& run : sweep.runs) {
     RunRecord record;
     record.run = planned_row(run, sweep.ranks_per_run);
     RunState became = RunState::pending;
-    const auto found = last.find(run.run_id);
-    if (found != last.end() && found->second["event"] == "run_done") {
-      const auto path = folder / "runs" / run.run_id / "result.h5";
+    const RunHistory& history = histories[run.run_id];
+    const bool done = history.ended && (*history.ended)["event"] == "run_done";
+    if (done || (history.started && std::filesystem::exists(folder / "runs" / run.run_id / "result.h5"))) {
+      if (!results) results.emplace(folder);
       try {
-        ResultFile file = read_results(path);
-        if (file.runs.size() != 1) throw std::runtime_error(path.string() + ": holds no run");
-        record = {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers),
-                  std::move(file.tracks)};
+        record = results->record(run.run_id, history);
         became = RunState::done;
       } catch (const std::exception& error) {
         warnings.push_back(std::string(error.what()) + "; the run is done again");
       }
-    } else if (found != last.end() && !retry_failed) {
+    } else if (history.ended && !retry_failed) {
       became = RunState::failed;
       record.run.status = "failed";
-      record.run.reason = found->second.value("reason", "");
+      record.run.reason = history.ended->value("reason", "");
     }
     state.states.push_back(became);
     state.records.push_back(std::move(record));
+    state.histories.push_back(history);
   }
   return state;
 }
 
 SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector<size_t>& selected,
-                       const std::filesystem::path& path, std::vector<EnvironmentRow> environment)
+                       const std::filesystem::path& path, std::vector<EnvironmentRow> environment,
+                       int max_starts)
     : sweep_(sweep),
+      path_(path),
       queue_(sweep, std::move(folder.states), selected),
-      records_(std::move(folder.records)),
+      histories_(std::move(folder.histories)),
       journal_(path / "journal.jsonl"),
       environment_(std::move(environment)) {
+  for (RunRecord& record : folder.records)
+    records_.push_back(std::make_shared<const RunRecord>(std::move(record)));
   journal_.append({{"event", "sweep_started"},
                    {"sweep", sweep.name},
                    {"program_version", program_version()},
@@ -107,16 +154,52 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
                    {"runs", sweep.runs.size()},
                    {"ranks", environment_.size()},
                    {"host", environment_.empty() ? "" : environment_.front().host}});
+  look_back(selected, max_starts);
   // Runs that are new in the sweep, or whose failure a kill kept out of the journal.
   record_failures(queue_.fail_waiting());
+  journal_.sync();
+}
+
+/// What the last start could not write down any more: runs that it finished, runs that took it down.
+void SweepState::look_back(const std::vector<size_t>& selected, int max_starts) {
+  for (size_t run = 0; run < histories_.size(); ++run) {
+    RunHistory& history = histories_[run];
+    if (!history.started) continue;
+    if (queue_.state(run) == RunState::done) {
+      record_done(run, sums_of_run(run_folder(run)));
+      continue;
+    }
+    if (const auto crash = read_crash(run_folder(run))) {
+      ++history.crashes;
+      history.last_crash = *crash;
+      journal_.append({{"event", "run_crashed"}, {"run_id", sweep_.runs[run].run_id}, {"reason", *crash}});
+      std::error_code ignored;
+      std::filesystem::remove(run_folder(run) / "crash", ignored);
+    }
+  }
+  for (const size_t run : selected) {
+    if (queue_.state(run) != RunState::pending || !histories_[run].started) continue;
+    const std::string reason = histories_[run].quarantine(newest_checkpoint(run), max_starts);
+    if (!reason.empty()) record_failures(queue_.fail(run, reason));
+  }
+}
+
+int64_t SweepState::newest_checkpoint(size_t run) const {
+  const auto files = list_checkpoints(run_folder(run));
+  return files.empty() ? 0 : files.front().step;
 }
 
 std::optional<size_t> SweepState::next(int group) {
   const std::lock_guard lock(mutex_);
   const auto run = queue_.next();
   if (run) {
-    records_[*run].epochs.clear();
-    journal_.append({{"event", "run_started"}, {"run_id", sweep_.runs[*run].run_id}, {"group", group}});
+    RunRecord record = *records_[*run];
+    record.epochs.clear();
+    records_[*run] = std::make_shared<const RunRecord>(std::move(record));
+    journal_.append({{"event", "run_started"},
+                     {"run_id", sweep_.runs[*run].run_id},
+                     {"group", group},
+                     {"step", newest_checkpoint(*run)}});
   }
   return run;
 }
@@ -128,18 +211,26 @@ bool SweepState::exhausted() const {
 
 void SweepState::epoch(size_t run, const EpochRow& row) {
   const std::lock_guard lock(mutex_);
-  records_[run].epochs.push_back(row);
+  RunRecord record = *records_[run];
+  record.epochs.push_back(row);
+  records_[run] = std::make_shared<const RunRecord>(std::move(record));
 }
 
-void SweepState::done(size_t run, const RunRecord& record) {
+void SweepState::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
   const std::lock_guard lock(mutex_);
   queue_.finish(run);
-  records_[run] = record;
+  records_[run] = std::make_shared<const RunRecord>(record);
+  record_done(run, files);
+}
+
+void SweepState::record_done(size_t run, const nlohmann::json& files) {
+  const RunRow& row = records_[run]->run;
   journal_.append({{"event", "run_done"},
-                   {"run_id", record.run.run_id},
-                   {"metric", record.run.metric},
-                   {"size_mb", record.run.size_mb},
-                   {"train_seconds", record.run.train_seconds}});
+                   {"run_id", row.run_id},
+                   {"metric", row.metric},
+                   {"size_mb", row.size_mb},
+                   {"train_seconds", row.train_seconds},
+                   {"files", files}});
 }
 
 void SweepState::failed(size_t run, const std::string& reason) {
@@ -147,10 +238,24 @@ void SweepState::failed(size_t run, const std::string& reason) {
   record_failures(queue_.fail(run, reason));
 }
 
+void SweepState::stopped(size_t run) {
+  const std::lock_guard lock(mutex_);
+  queue_.put_back(run);
+  journal_.append({{"event", "run_stopped"}, {"run_id", sweep_.runs[run].run_id}});
+}
+
+void SweepState::stop(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  queue_.stop();
+  journal_.append({{"event", "sweep_stopping"}, {"reason", reason}});
+}
+
 void SweepState::record_failures(const std::vector<std::pair<size_t, std::string>>& failures) {
   for (const auto& [each, why] : failures) {
-    records_[each].run.status = "failed";
-    records_[each].run.reason = why;
+    RunRecord record = *records_[each];
+    record.run.status = "failed";
+    record.run.reason = why;
+    records_[each] = std::make_shared<const RunRecord>(std::move(record));
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
   }
 }
@@ -160,7 +265,19 @@ void SweepState::sweep_ended() {
   journal_.append({{"event", "sweep_ended"},
                    {"done", queue_.count(RunState::done)},
                    {"failed", queue_.count(RunState::failed)},
-                   {"pending", queue_.count(RunState::pending)}});
+                   {"pending", queue_.count(RunState::pending)},
+                   {"unfinished", queue_.unfinished()}});
+  journal_.sync();
+}
+
+void SweepState::sync() {
+  const std::lock_guard lock(mutex_);
+  journal_.sync();
+}
+
+size_t SweepState::unfinished() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.unfinished();
 }
 
 size_t SweepState::count(RunState state) const {
@@ -174,12 +291,17 @@ ResultFile SweepState::results() const {
   file.program_version = program_version();
   file.git_commit = git_commit();
   file.environment = environment_;
-  const std::lock_guard lock(mutex_);
-  for (const RunRecord& record : records_) {
-    file.runs.push_back(record.run);
-    file.epochs.insert(file.epochs.end(), record.epochs.begin(), record.epochs.end());
-    file.layers.insert(file.layers.end(), record.layers.begin(), record.layers.end());
-    file.tracks.insert(file.tracks.end(), record.tracks.begin(), record.tracks.end());
+  std::vector<std::shared_ptr<const RunRecord>> records;
+  {
+    // The queue does not wait for the copying of all rows.
+    const std::lock_guard lock(mutex_);
+    records = records_;
+  }
+  for (const auto& record : records) {
+    file.runs.push_back(record->run);
+    file.epochs.insert(file.epochs.end(), record->epochs.begin(), record->epochs.end());
+    file.layers.insert(file.layers.end(), record->layers.begin(), record->layers.end());
+    file.tracks.insert(file.tracks.end(), record->tracks.begin(), record->tracks.end());
   }
   fill_fp32_metrics(sweep_, file.runs);
   return file;

@@ -4,12 +4,14 @@
 // the progress line read it.
 
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "launcher/journal.h"
+#include "launcher/run_history.h"
 #include "launcher/run_queue.h"
 #include "results/tables.h"
 #include "sweeps/sweep.h"
@@ -19,44 +21,61 @@ namespace diffq {
 /// What earlier starts left in an output folder, per run of this sweep.
 struct FolderState {
   std::vector<RunState> states;
-  std::vector<RunRecord> records;  ///< of done runs: read from their result.h5; of the others: what is known
+  std::vector<RunRecord> records;  ///< of done runs: read from their results; of the others: what is known
+  std::vector<RunHistory> histories;
 };
 
 /// The row of a run before anything is known of its outcome.
 RunRow planned_row(const Run& run, int ranks);
 
-/// Reads the journal and the finished runs' results. A finished run whose result.h5 can't be read counts as
-/// pending, and a line about it goes to `warnings`. With retry_failed, failed runs are pending again.
+/// Reads the journal and the finished runs' results: from results.h5 where it has them and the run's own file
+/// still has its size, else from that. A finished run whose result.h5 can't be read counts as pending, and a
+/// line about it goes to `warnings`; one whose end a kill kept out of the journal counts as done. With
+/// retry_failed, failed runs are pending again. Changes nothing.
 FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep, bool retry_failed,
                         std::vector<std::string>& warnings);
 
 class SweepState {
  public:
   SweepState(const Sweep& sweep, FolderState folder, const std::vector<size_t>& selected,
-             const std::filesystem::path& path, std::vector<EnvironmentRow> environment);
+             const std::filesystem::path& path, std::vector<EnvironmentRow> environment, int max_starts = 20);
 
   /// The next run for a group: nothing now (another may come), or none ever again.
   std::optional<size_t> next(int group);
   bool exhausted() const;
 
   void epoch(size_t run, const EpochRow& row);
-  void done(size_t run, const RunRecord& record);
+  /// `files`: sums_of_run of its folder.
+  void done(size_t run, const RunRecord& record, const nlohmann::json& files);
   void failed(size_t run, const std::string& reason);
+  /// Left for a later start, with a checkpoint.
+  void stopped(size_t run);
+  /// From now on nothing is handed out.
+  void stop(const std::string& reason);
   void sweep_ended();
+  /// What was told until now is on disk when this returns. Nobody is answered before that.
+  void sync();
 
   size_t count(RunState state) const;
+  size_t unfinished() const;  ///< of the selected runs
   size_t size() const { return sweep_.runs.size(); }
   const Run& run(size_t index) const { return sweep_.runs[index]; }
   /// Of all runs as they stand, with each run's fp32 metric filled in.
   ResultFile results() const;
 
  private:
+  void look_back(const std::vector<size_t>& selected, int max_starts);
+  int64_t newest_checkpoint(size_t run) const;  ///< its step, or 0
+  std::filesystem::path run_folder(size_t run) const { return path_ / "runs" / sweep_.runs[run].run_id; }
+  void record_done(size_t run, const nlohmann::json& files);
   void record_failures(const std::vector<std::pair<size_t, std::string>>& failures);
 
   const Sweep& sweep_;
+  std::filesystem::path path_;
   mutable std::mutex mutex_;
   RunQueue queue_;
-  std::vector<RunRecord> records_;
+  std::vector<std::shared_ptr<const RunRecord>> records_;  ///< shared with results() at work
+  std::vector<RunHistory> histories_;
   Journal journal_;
   std::vector<EnvironmentRow> environment_;
 };

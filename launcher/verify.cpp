@@ -7,12 +7,13 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <stdexcept>
 
 #include "launcher/journal.h"
+#include "launcher/run_history.h"
 #include "results/tables.h"
 #include "sweeps/sweep.h"
+#include "trainer/checkpoint.h"
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
 
@@ -83,28 +84,48 @@ RunRow check_run(const fs::path& folder, const std::string& run_id) {
   return result.runs[0];
 }
 
+/// The first file that has not the size and sum that the journal has of it, and what it lacks; or "".
+std::string difference(const fs::path& folder, const std::map<std::string, FileSum>& files) {
+  for (const auto& [name, expected] : files) {
+    const std::string path = (folder / name).string();
+    if (!fs::exists(path)) return path + ": is missing";
+    if (fs::file_size(path) != static_cast<uint64_t>(expected.bytes) || sum_file(path) != expected)
+      return path + ": has not the content that the journal has the sum of";
+  }
+  return "";
+}
+
+/// What a finished run has reached.
+struct Numbers {
+  double metric = kNotApplicable, size_mb = kNotApplicable;
+};
+
 class FolderCheck {
  public:
-  explicit FolderCheck(fs::path folder) : folder_(std::move(folder)) {}
+  FolderCheck(fs::path folder, bool deep) : folder_(std::move(folder)), deep_(deep) {}
 
   int run() {
-    std::set<std::string> done;
-    attempt([&] {
-      for (const auto& event : read_journal(folder_ / "journal.jsonl")) {
-        if (event["event"] == "run_done") done.insert(event.value("run_id", ""));
+    std::map<std::string, RunHistory> histories;
+    attempt([&] { histories = read_histories(read_journal(folder_ / "journal.jsonl")); });
+    std::map<std::string, Numbers> done;
+    size_t checkpoints = 0;
+    for (const auto& [run_id, history] : histories) {
+      const fs::path run_folder = folder_ / "runs" / run_id;
+      if (history.ended && (*history.ended)["event"] == "run_done")
+        attempt([&] { done[run_id] = check_done(run_folder, run_id, history); });
+      for (const CheckpointFile& file : list_checkpoints(run_folder)) {
+        attempt([&] { check_checkpoint(file.path, run_id); });
+        ++checkpoints;
       }
-    });
-    std::map<std::string, RunRow> rows;
-    for (const std::string& run_id : done)
-      attempt([&] { rows[run_id] = check_run(folder_ / "runs" / run_id, run_id); });
-    if (fs::exists(folder_ / "results.h5")) attempt([&] { check_results(rows); });
+    }
+    if (fs::exists(folder_ / "results.h5")) attempt([&] { check_results(done); });
     if (!first_problem_.empty()) {
       throw std::invalid_argument(folder_.string() + ": problems: " + std::to_string(problems_) +
                                   ", the first: " + first_problem_ +
                                   "; remove what is damaged and start the sweep again");
     }
-    std::printf("%s: journal, results.h5 and %zu finished runs are whole and agree\n", folder_.c_str(),
-                done.size());
+    std::printf("%s: journal, results.h5, %zu finished runs and %zu checkpoints are whole and agree\n",
+                folder_.c_str(), done.size(), checkpoints);
     return 0;
   }
 
@@ -119,29 +140,51 @@ class FolderCheck {
     }
   }
 
-  void check_results(const std::map<std::string, RunRow>& rows) const {
+  Numbers check_done(const fs::path& run_folder, const std::string& run_id, const RunHistory& history) const {
+    const auto files = history.files();
+    const std::string differs = difference(run_folder, files);
+    if (deep_ || files.empty() || !differs.empty()) {
+      const RunRow row = check_run(run_folder, run_id);  // which may know better what is wrong
+      if (!differs.empty()) throw std::invalid_argument(differs);
+      return {row.metric, row.size_mb};
+    }
+    const auto number = [&](const char* key) {
+      const auto found = history.ended->find(key);
+      return found != history.ended->end() && found->is_number() ? found->get<double>() : kNotApplicable;
+    };
+    return {number("metric"), number("size_mb")};
+  }
+
+  static void check_checkpoint(const fs::path& path, const std::string& run_id) {
+    const SafetensorsFile file = read_checkpoint(path);
+    const auto found = file.metadata.find("run_id");
+    if (found == file.metadata.end() || found->second != run_id) disagree(path, "is not of run " + run_id);
+  }
+
+  void check_results(const std::map<std::string, Numbers>& done) const {
     const fs::path path = folder_ / "results.h5";
     for (const RunRow& row : read_results(path).runs) {
-      const auto own = rows.find(row.run_id);
-      if (row.status != "done" || own == rows.end()) continue;
+      const auto own = done.find(row.run_id);
+      if (row.status != "done" || own == done.end()) continue;
       if (!same(row.metric, own->second.metric) || !same(row.size_mb, own->second.size_mb))
         disagree(path, "has other numbers for run " + row.run_id + " than its own result.h5");
     }
   }
 
   fs::path folder_;
+  bool deep_;
   int problems_ = 0;
   std::string first_problem_;
 };
 
 }  // namespace
 
-int verify_command(const std::string& path) {
+int verify_command(const std::string& path, bool deep) {
   if (fs::is_directory(path)) {
     if (!fs::exists(fs::path(path) / "journal.jsonl"))
       throw std::invalid_argument(path +
                                   ": holds no journal.jsonl; give the --out folder of a sweep, or a file");
-    return FolderCheck(path).run();
+    return FolderCheck(path, deep).run();
   }
   if (fs::path(path).extension() == ".h5") {
     try {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -58,6 +59,7 @@ World::World() : host_(host_name()) {
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local),
             "MPI_Comm_split_type");
   MPI_Comm_size(local, &local_size_);
+  check_mpi(MPI_Allreduce(&rank_, &node_, 1, MPI_INT, MPI_MIN, local), "MPI_Allreduce");
   MPI_Comm_free(&local);
 }
 
@@ -106,6 +108,16 @@ std::vector<std::string> World::gather(const std::string& text) const {
     texts.push_back(all.substr(static_cast<size_t>(offsets[r]), static_cast<size_t>(lengths[r])));
   }
   return texts;
+}
+
+std::vector<RankPlace> World::places() const {
+  nlohmann::json gathered = nlohmann::json::array();
+  for (const std::string& text : gather(nlohmann::json{node_, host_}.dump()))
+    gathered.push_back(nlohmann::json::parse(text));
+  std::vector<RankPlace> places;
+  for (const auto& place : nlohmann::json::parse(broadcast(gathered.dump())))
+    places.push_back({place.at(0), place.at(1)});
+  return places;
 }
 
 void wait_politely(MPI_Request& request) {

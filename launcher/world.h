@@ -11,6 +11,12 @@ namespace diffq {
 /// Throws std::runtime_error naming the call and MPI's own words for the error.
 void check_mpi(int code, const char* call);
 
+/// Where a rank is. Hosts may share a name; ranks of one host share a node.
+struct RankPlace {
+  int node = 0;  ///< lowest rank of the host
+  std::string host;
+};
+
 class World {
  public:
   /// MPI_Init_thread(MPI_THREAD_MULTIPLE). Throws std::runtime_error if MPI gives less, or if this is one of
@@ -30,11 +36,13 @@ class World {
   std::string broadcast(const std::string& text) const;
   int broadcast(int value) const;  ///< waits without keeping a core busy
   void barrier() const;
+  /// Of all ranks, on all ranks.
+  std::vector<RankPlace> places() const;
   /// Each rank's text, in order of rank, on rank 0; empty elsewhere.
   std::vector<std::string> gather(const std::string& text) const;
 
  private:
-  int rank_ = 0, size_ = 1, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_size_ = 1, node_ = 0;
   std::string host_;
 };
 

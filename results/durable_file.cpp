@@ -48,4 +48,13 @@ void replace_file(const std::filesystem::path& path, const std::string& text) {
   });
 }
 
+void remove_temporaries(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = file.path().filename();
+    if (name.starts_with(".") && name.find(".tmp") != std::string::npos)
+      std::filesystem::remove(file.path(), ignored);
+  }
+}
+
 }  // namespace diffq

@@ -15,4 +15,7 @@ void replace_file(const std::filesystem::path& path,
 /// The same for a text.
 void replace_file(const std::filesystem::path& path, const std::string& text);
 
+/// Removes what a killed process left of such replacements in `folder`, where nobody else writes.
+void remove_temporaries(const std::filesystem::path& folder);
+
 }  // namespace diffq

@@ -20,9 +20,10 @@ done
 
 packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev
-          libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev
-          libgtest-dev)
-if [ "$with_tests" = yes ]; then packages+=(clang-format-14 clang-14 libclang-rt-14-dev ffmpeg); fi
+          libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libarchive-dev libgtest-dev)
+if [ "$with_tests" = yes ]; then
+  packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 ffmpeg)
+fi
 if [ "$with_data" = yes ]; then packages+=(fluidsynth); fi
 
 missing_packages() {

@@ -20,7 +20,7 @@ size_t width(const std::string& text) {
 std::string megabytes(double value) {
   if (std::isnan(value)) return "";
   char text[32];
-  std::snprintf(text, sizeof text, "%.2f", value);
+  std::snprintf(text, sizeof text, value < 1 ? "%.4f" : "%.2f", value);
   return text;
 }
 
@@ -44,6 +44,7 @@ Cells cells_of(const Sweep& sweep, size_t i, const std::vector<PlanColumns>& col
               run.depends_on < 0 ? "" : sweep.runs[size_t(run.depends_on)].run_id};
   if (!columns.empty())
     cells.insert(cells.end(), {std::to_string(columns[i].parameters), megabytes(columns[i].size_fp32_mb),
+                               megabytes(columns[i].start_size_mb), megabytes(columns[i].least_size_mb),
                                megabytes(columns[i].memory_mb), columns[i].state});
   return cells;
 }
@@ -93,9 +94,11 @@ std::string plan_text(const Sweep& sweep, const std::vector<PlanColumns>& column
     throw std::invalid_argument("plan_text: " + counted(columns.size(), "entry") + " of columns for " +
                                 counted(sweep.runs.size(), "run"));
   std::vector<Cells> table{{"run", "dataset", "model", "method", "λ | bits", "seed", "starts from"}};
-  if (!columns.empty()) table[0].insert(table[0].end(), {"parameters", "fp32 MB", "MB a rank", "state"});
+  if (!columns.empty())
+    table[0].insert(table[0].end(), {"parameters", "fp32 MB", "start MB", "least MB", "memory MB", "state"});
   for (size_t i = 0; i < sweep.runs.size(); ++i) table.push_back(cells_of(sweep, i, columns));
-  return aligned(table, {false, false, false, false, true, true, false, true, true, true, false}) +
+  return aligned(table,
+                 {false, false, false, false, true, true, false, true, true, true, true, true, false}) +
          summary(sweep, columns);
 }
 

@@ -11,10 +11,12 @@ namespace diffq {
 
 /// What only the caller knows of a run. MB are 2^20 bytes; NaN and "" leave the cell empty.
 struct PlanColumns {
-  int64_t parameters;   ///< of the model
-  double size_fp32_mb;  ///< of the model's weights
-  double memory_mb;     ///< a rank's, estimated
-  std::string state;    ///< "done", "to run", …
+  int64_t parameters;    ///< of the model
+  double size_fp32_mb;   ///< of the model's weights
+  double start_size_mb;  ///< of the packed weights, as training starts and where λ = 0 leaves the bits
+  double least_size_mb;  ///< with the least bits
+  double memory_mb;      ///< a rank's
+  std::string state;     ///< "done", "to run", …
 };
 
 /// A table with a line a run, aligned, and a summary line. `columns`: one entry a run, or empty.

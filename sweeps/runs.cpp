@@ -53,7 +53,10 @@ nlohmann::json canonical(const RunSpec& spec, int ranks_per_run) {
                         {"method", method},
                         {"seed", spec.seed},
                         {"ranks_per_run", ranks_per_run}};
-  if (spec.method.method != Method::ptq) config["train"] = write_spec(spec.train);
+  if (spec.method.method != Method::ptq) {
+    config["train"] = write_spec(spec.train);
+    config["train"].erase("checkpoint_minutes");
+  }
   return config;
 }
 

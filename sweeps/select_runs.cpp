@@ -95,4 +95,27 @@ std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only) {
   return selected;
 }
 
+Sweep shard_of(Sweep sweep, const std::string& shard) {
+  if (shard.empty()) return sweep;
+  size_t index = 0, count = 0;
+  const char* end = shard.data() + shard.size();
+  const auto [slash, first] = std::from_chars(shard.data(), end, index);
+  const bool split = first == std::errc() && slash != end && *slash == '/';
+  if (!split || std::from_chars(slash + 1, end, count).ptr != end || index >= count)
+    Place{"--shard " + shard, ""}.fail("must be i/N with i from 0 to N-1, such as 0/4");
+  std::vector<Run> kept;
+  std::vector<int> place(sweep.runs.size(), -1);  // of each run in `kept`, or -1
+  size_t chains = 0;                              // runs that start from none, with all that starts from them
+  for (size_t i = 0; i < sweep.runs.size(); ++i) {
+    Run& run = sweep.runs[i];
+    const bool starts_anew = run.depends_on < 0;
+    if (starts_anew ? chains++ % count != index : place[size_t(run.depends_on)] < 0) continue;
+    if (!starts_anew) run.depends_on = place[size_t(run.depends_on)];
+    place[i] = int(kept.size());
+    kept.push_back(std::move(run));
+  }
+  sweep.runs = std::move(kept);
+  return sweep;
+}
+
 }  // namespace diffq

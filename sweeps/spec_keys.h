@@ -18,10 +18,19 @@ class SpecWriter {
   std::vector<std::string> keys;  ///< in order
 
   void real(const std::string& key, double value, const Range&, Need = Need::optional) { put(key, value); }
-  /// A key that came after run ids were promised: at 0, its default, it is left out, so that runs keep their
-  /// ids.
+  /// Keys that came after run ids were promised: at their default (0, the usual, the first word) they are
+  /// left out, so that runs keep their ids.
   void later_real(const std::string& key, double value, const Range&) {
     if (value != 0) put(key, value);
+    keys.push_back(key);
+  }
+  void later_whole(const std::string& key, int64_t value, int64_t usual, const Range&) {
+    if (value != usual) put(key, value);
+    keys.push_back(key);
+  }
+  template <class Enum, class Table>
+  void later_word(const std::string& key, Enum value, const Table& table) {
+    if (value != table[0].second) put(key, word_of(value, table));
     keys.push_back(key);
   }
   void optional_real(const std::string& key, const std::optional<double>& value, const Range&) {
@@ -80,6 +89,14 @@ class SpecReader : public ObjectReader {
 
   void later_real(const std::string& key, double& value, const Range& range) { real(key, value, range); }
 
+  void later_whole(const std::string& key, int64_t& value, int64_t, const Range& range) {
+    whole(key, value, range);
+  }
+  template <class Enum, class Table>
+  void later_word(const std::string& key, Enum& value, const Table& table) {
+    word(key, value, table);
+  }
+
   /// null, "fp32", or the path of a safetensors file.
   void start(const std::string& key, std::string& value);
 
@@ -119,6 +136,10 @@ void list_keys(Keys& keys, PhotoSpec& spec) {
   keys.flag("flip", spec.flip);
   keys.whole("resize", spec.resize, Range::between(1, 16384));
   keys.whole("crop", spec.crop, Range::between(1, 16384));
+  keys.later_word("interpolation", spec.interpolation, kInterpolationNames);
+  keys.later_real("rand_augment", spec.rand_augment, Range::between(0, 10));
+  keys.later_real("random_erasing", spec.random_erasing, Range::between(0, 1));
+  keys.later_whole("repeats", spec.repeats, 1, Range::between(1, 16));
 }
 
 template <class Keys>
@@ -252,6 +273,8 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.later_real("label_smoothing", spec.label_smoothing, {.low = 0, .high = 1, .high_open = true});
   keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
   keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));
+  keys.later_real("ema", spec.ema, {.low = 0, .high = 1, .high_open = true});
+  keys.real("checkpoint_minutes", spec.checkpoint_minutes, Range::above(0));
 }
 
 template <class Keys>

@@ -19,6 +19,9 @@ struct Run {
   nlohmann::json config;  ///< the canonical specification, every default written out
 };
 
+/// The entry that a run comes from: "benchmarks[0]" of "benchmarks[0].methods[2]".
+inline std::string benchmark_of(const Run& run) { return run.origin.substr(0, run.origin.find(".methods")); }
+
 struct Sweep {
   std::string name;
   int ranks_per_run = 1;
@@ -47,6 +50,10 @@ RunSpec read_model_config(const std::string& config, const std::string& source);
 /// The runs that --only ("method=lsq,seed=1"; commas mean and) keeps. What a kept run starts from is kept
 /// too. Throws std::invalid_argument for an unknown field or when nothing is left.
 std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only);
+
+/// The part i of N that --shard "i/N" (i from 0) keeps: runs with what they start from, in turn. All of the
+/// sweep for "". Throws std::invalid_argument.
+Sweep shard_of(Sweep sweep, const std::string& shard);
 
 /// First 12 hex digits of the hash over a canonical specification (XXH3, 128 bits, of its compact dump with
 /// sorted keys).

@@ -61,8 +61,8 @@ class SeparationTask : public Task {
   }
 
   std::string benchmark() const override { return "audio"; }
-  std::string metric_name() const override { return "SDR dB"; }
-  bool higher_is_better() const override { return true; }
+  std::string metric_name() const override { return std::string(metric_of(BenchmarkName::audio).name); }
+  bool higher_is_better() const override { return metric_of(BenchmarkName::audio).higher_is_better; }
 
  private:
   std::shared_ptr<Demucs> model_;

@@ -16,6 +16,11 @@ struct RunFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The group has agreed to leave this run for now; what it needs to go on is in its checkpoint.
+struct RunStopped : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// The reason that an exception gives, in one line.
 std::string reason_of(const std::exception& error);
 

@@ -59,6 +59,7 @@ void GradientBuckets::begin() {
   std::fill(fired_count_.begin(), fired_count_.end(), 0);
   next_bucket_ = 0;
   armed_ = false;
+  stop_ = false;
 }
 
 void GradientBuckets::arm() { armed_ = true; }
@@ -136,6 +137,7 @@ void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
   store_.loss_tail().copy_(at::where(finite, loss, at::zeros_like(loss)).reshape({1}));
   store_.nonfinite_tail().copy_(finite.logical_not().reshape({1}));
   store_.failed_tail().fill_(failed ? 1.0 : 0.0);
+  store_.stop_tail().fill_(stop_ ? 1.0 : 0.0);
 }
 
 void GradientBuckets::read_tail() {
@@ -143,6 +145,7 @@ void GradientBuckets::read_tail() {
   mean_loss_ = store_.loss_tail().item<float>() / ranks;
   nonfinite_ranks_ = static_cast<int>(store_.nonfinite_tail().item<float>());
   failed_ranks_ = static_cast<int>(store_.failed_tail().item<float>());
+  stop_ranks_ = static_cast<int>(store_.stop_tail().item<float>());
   if (communicator_.size() == 1) return;
   int64_t offset = 0;
   for (const auto& buffer : store_.buffers()) {

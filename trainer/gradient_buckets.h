@@ -28,6 +28,8 @@ class GradientBuckets {
 
   /// Starts a step: no gradients, and a copy of the model's buffers to fall back to.
   void begin();
+  /// Whether this rank wants the group to stop after the step; finish() tells all. Cleared by begin().
+  void set_stop(bool stop) { stop_ = stop; }
   /// Before backward of the step's last micro-batch: from now on a complete gradient fills its bucket.
   void arm();
   /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
@@ -40,6 +42,7 @@ class GradientBuckets {
   double mean_loss() const { return mean_loss_; }           ///< over the group, after finish
   int nonfinite_ranks() const { return nonfinite_ranks_; }  ///< ranks whose loss was not finite
   int failed_ranks() const { return failed_ranks_; }        ///< ranks that finished with a failure
+  int stop_ranks() const { return stop_ranks_; }            ///< ranks whose stop was set
   void restore_buffers();  ///< puts the model's buffers back to those of begin()
   int64_t hook_calls(size_t entry) const { return fired_count_[entry]; }  ///< since begin(), while armed
 
@@ -65,9 +68,9 @@ class GradientBuckets {
   std::vector<bool> filled_;          ///< whether gradient() has this step's gradient of each parameter
   at::Tensor old_buffers_;
   size_t next_bucket_ = 0;
-  bool armed_ = false;
+  bool armed_ = false, stop_ = false;
   double mean_loss_ = 0;
-  int nonfinite_ranks_ = 0, failed_ranks_ = 0;
+  int nonfinite_ranks_ = 0, failed_ranks_ = 0, stop_ranks_ = 0;
 };
 
 }  // namespace diffq

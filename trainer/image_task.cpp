@@ -22,8 +22,8 @@ class ClassificationTask : public Task {
   }
 
   at::Tensor loss(const Batch& batch) override {
-    return at::cross_entropy_loss(model_->forward(batch.input), batch.target, {}, at::Reduction::Mean, -100,
-                                  label_smoothing_);
+    return at::cross_entropy_loss(model_->forward(batch.input).to(at::kFloat), batch.target, {},
+                                  at::Reduction::Mean, -100, label_smoothing_);
   }
 
   MetricSums evaluate(const Batch& batch) override {

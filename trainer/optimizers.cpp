@@ -109,9 +109,4 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
   return {};
 }
 
-int64_t Optimizer::state_bytes(const OptimizerSpec& spec) {
-  if (!is_sgd(spec.name)) return 8;
-  return spec.momentum != 0 ? 4 : 0;
-}
-
 }  // namespace diffq

@@ -34,8 +34,7 @@ class Optimizer {
   /// in order.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   int64_t steps() const { return steps_; }
-  /// Bytes of state a value.
-  static int64_t state_bytes(const OptimizerSpec& spec);
+  void set_steps(int64_t steps) { steps_ = steps; }  ///< of a checkpoint, whose tensors state() takes
 
  private:
   OptimizerSpec spec_;

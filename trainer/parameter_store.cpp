@@ -76,12 +76,13 @@ void ParameterStore::lay_out(BucketLimits limits) {
                                         : entries_.front().parameter.options().requires_grad(false);
   master_ = at::zeros({master}, options);
   own_ = at::zeros({own}, options);
-  gradient_ = at::zeros({gradient + buffer_numel + 3}, options);
+  gradient_ = at::zeros({gradient + buffer_numel + 4}, options);
   buckets_.back().end = gradient_.numel();
   buffer_tail_ = gradient_.narrow(0, gradient, buffer_numel);
   loss_tail_ = gradient_.narrow(0, gradient + buffer_numel, 1);
   nonfinite_tail_ = gradient_.narrow(0, gradient + buffer_numel + 1, 1);
   failed_tail_ = gradient_.narrow(0, gradient + buffer_numel + 2, 1);
+  stop_tail_ = gradient_.narrow(0, gradient + buffer_numel + 3, 1);
 }
 
 void ParameterStore::repoint(Quantizer& quantizer) {

@@ -71,13 +71,14 @@ class ParameterStore {
   const std::vector<BufferEntry>& buffers() const { return buffers_; }
   /// The other buffers (counts of batches), which only a model's file wants.
   const std::vector<BufferEntry>& counters() const { return counters_; }
-  /// Tail of the last bucket: one entry for each of all buffers' numbers, then the loss and two flags.
+  /// Tail of the last bucket: one entry for each of all buffers' numbers, then the loss and three flags.
   const at::Tensor& buffer_tail() const { return buffer_tail_; }
   const at::Tensor& loss_tail() const { return loss_tail_; }  ///< [1]
   const at::Tensor& nonfinite_tail() const {
     return nonfinite_tail_;
   }                                                               ///< [1] ranks whose loss is not finite
   const at::Tensor& failed_tail() const { return failed_tail_; }  ///< [1] ranks that threw
+  const at::Tensor& stop_tail() const { return stop_tail_; }      ///< [1] ranks that were told to stop
 
   /// Bytes that the flat buffers take.
   int64_t bytes() const;
@@ -91,7 +92,7 @@ class ParameterStore {
   std::vector<Bucket> buckets_;
   std::vector<BufferEntry> buffers_, counters_;
   at::Tensor master_, compute_, gradient_, own_;
-  at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_;
+  at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_, stop_tail_;
 };
 
 }  // namespace diffq

@@ -149,9 +149,11 @@ struct MixSpec {
   bool mixes() const { return mixup > 0 || cutmix > 0; }
 };
 
-enum class Precision { fp32 };
-inline constexpr std::array<std::pair<std::string_view, Precision>, 1> kPrecisionNames{
-    {{"fp32", Precision::fp32}}};
+/// bf16: matrix products and convolutions of training in bfloat16 (autocast); weights, gradients, optimisers
+/// and evaluation stay float32.
+enum class Precision { fp32, bf16 };
+inline constexpr std::array<std::pair<std::string_view, Precision>, 2> kPrecisionNames{
+    {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}}};
 
 struct TrainSpec {
   int64_t epochs = 1;
@@ -165,6 +167,8 @@ struct TrainSpec {
   double label_smoothing =
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;
+  double ema = 0;  ///< decay of the averages that are evaluated and packed; 0: the last weights are
+  double checkpoint_minutes = 5;  ///< changes no result: not part of the run's id
 };
 
 /// How whole tracks of music go through a model that takes segments.

@@ -34,6 +34,8 @@ constexpr Metric metric_of(BenchmarkName benchmark) {
   switch (benchmark) {
     case BenchmarkName::language:
       return {"perplexity", false};
+    case BenchmarkName::audio:
+      return {"SDR dB", true};
     default:
       return {"accuracy %", true};
   }

@@ -13,6 +13,8 @@
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
+#include "trainer/training_state.h"
+#include "trainer/weight_average.h"
 
 namespace diffq {
 namespace {
@@ -44,7 +46,11 @@ class Training {
   template <class Work>
   void alone(const Work& work);
   void agree() { communicator_.agree(failure_); }
-  EpochRow train_epoch(int64_t epoch);
+  void restore();
+  EpochRow train_epoch();
+  void keep_checkpoint(bool wanted);
+  [[noreturn]] void stop();
+  void swap_averages();
   MetricSums measure(const Dataset& data);
   void measure_test();
   void finish_record();
@@ -61,9 +67,13 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<WeightAverage> average_;
   RunRecord record_;
-  int64_t skipped_in_a_row_ = 0;  // up to the last step, over the ends of epochs
-  std::string failure_;           ///< of this rank, not yet known to the group
+  TrainingState state_;
+  std::optional<TrainingCheckpoints> checkpoints_;
+  std::optional<CheckpointWriter> writer_;  ///< on rank 0, where checkpoints are wanted
+  Clock::time_point last_checkpoint_ = Clock::now();
+  std::string failure_;  ///< of this rank, not yet known to the group
 };
 
 // What may fail on this rank alone, between two meetings of the group. A rank that left at once would keep
@@ -97,12 +107,65 @@ void Training::prepare() {
     quantizer_->initialize_own();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+    if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
   });
   agree();
+  restore();
 }
 
-EpochRow Training::train_epoch(int64_t epoch) {
+void Training::restore() {
+  if (context_.checkpoint_folder.empty()) return;
+  std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
+  if (average_) {
+    for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
+  }
+  checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
+  TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
+  alone([&] {
+    if (communicator_.rank() != 0) return;
+    writer_.emplace(context_.checkpoint_folder);
+    for (const std::string& warning : restored.warnings) context_.on_warning(warning);
+    if (!restored.file.empty()) {
+      const TrainingState& from = restored.state;
+      context_.on_resume({restored.file, from.epoch + 1, from.epoch_steps, from.epochs});
+    }
+  });
+  agree();
+  state_ = std::move(restored.state);
+}
+
+/// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
+/// written, training does not wait for the disk. `wanted`: whether or not it is time.
+void Training::keep_checkpoint(bool wanted) {
+  if (!writer_ || writer_->busy() || !failure_.empty()) return;
+  const auto pause = std::chrono::duration<double, std::ratio<60>>(spec_.train.checkpoint_minutes);
+  if (!wanted && Clock::now() - last_checkpoint_ < pause) return;
+  last_checkpoint_ = Clock::now();
+  alone([&] {
+    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state_, snapshot); });
+    const std::string problem = writer_->take_problem();
+    if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
+  });
+}
+
+void Training::stop() {
+  if (writer_) writer_->wait();
+  keep_checkpoint(/*wanted=*/true);
+  alone([&] {
+    if (!writer_) return;
+    writer_->wait();
+    const std::string problem = writer_->take_problem();
+    if (!problem.empty()) context_.on_warning(problem + "; the run will go on from the checkpoint before it");
+  });
+  agree();
+  throw RunStopped("stopped in epoch " + std::to_string(state_.epoch + 1) + " after step " +
+                   std::to_string(state_.epoch_steps));
+}
+
+EpochRow Training::train_epoch() {
   const auto start = Clock::now();
+  const int64_t epoch = state_.epoch;
+  const double seconds_before = state_.epoch_seconds;
   const TrainSpec& train = spec_.train;
   const int64_t steps = steps_per_epoch(data_.train->size(), train.batch_size);
   // Made inside the first step, where a failure of one rank is known to all.
@@ -113,7 +176,8 @@ EpochRow Training::train_epoch(int64_t epoch) {
     if (!loader) {
       loader.emplace(*data_.train,
                      training_batches(data_.train->size(), train.batch_size, train.accumulate_steps,
-                                      spec_.seed, epoch, communicator_.rank(), communicator_.size()),
+                                      spec_.seed, epoch, communicator_.rank(), communicator_.size(),
+                                      state_.epoch_steps, spec_.data.photos.repeats),
                      AugmentKey{spec_.seed, epoch}, spec_.data.workers);
     }
     const int64_t place = next_place;
@@ -124,35 +188,50 @@ EpochRow Training::train_epoch(int64_t epoch) {
   EpochRow row;
   row.run_id = context_.run_id;
   row.epoch = epoch + 1;
-  double loss_sum = 0;
-  int64_t counted = 0;
-  for (int64_t s = 0; s < steps; ++s) {
+  for (int64_t s = state_.epoch_steps; s < steps; ++s) {
     const int64_t step = epoch * steps + s;
     next_place =
         s * train.batch_size + rank_slice(train.batch_size, communicator_.rank(), communicator_.size()).begin;
-    row.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
+    state_.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
+    const Signal signal = context_.signal();
     StepResult result;
     alone([&] {
-      result = step_->run(step, row.lr, next_batch);
+      result = step_->run(step, state_.lr, next_batch, signal == Signal::stop);
       if (communicator_.rank() == 0)
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
     });
     if (result.skipped.empty()) {
-      loss_sum += result.loss;
-      ++counted;
-      skipped_in_a_row_ = 0;
+      state_.loss_sum += result.loss;
+      ++state_.counted;
+      state_.skipped_in_a_row = 0;
+      alone([&] {
+        if (average_) average_->update();
+      });
     } else {
-      ++record_.run.skipped_steps;
-      if (++skipped_in_a_row_ >= train.max_skipped_steps) {
+      ++state_.skipped_steps;
+      if (++state_.skipped_in_a_row >= train.max_skipped_steps) {
         throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(epoch + 1) + "): " +
-                         result.skipped + ", " + std::to_string(skipped_in_a_row_) + " steps in a row");
+                         result.skipped + ", " + std::to_string(state_.skipped_in_a_row) + " steps in a row");
       }
     }
+    ++state_.steps;
+    state_.epoch_steps = s + 1;
+    state_.epoch_seconds = seconds_before + seconds_since(start);
+    if (result.stop) stop();
+    keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
   }
-  record_.run.steps += steps;
-  row.train_loss = counted > 0 ? loss_sum / static_cast<double>(counted) : kNotApplicable;
-  row.seconds = seconds_since(start);
+  row.lr = state_.lr;
+  row.train_loss =
+      state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
+  row.seconds = state_.epoch_seconds;
   return row;
+}
+
+/// To evaluate them, and back to train on.
+void Training::swap_averages() {
+  alone([&] {
+    if (average_) average_->swap();
+  });
 }
 
 MetricSums Training::measure(const Dataset& data) {
@@ -172,10 +251,9 @@ void Training::measure_test() {
 
 RunRecord Training::run() {
   prepare();
-  double train_seconds = 0;
-  for (int64_t epoch = 0; epoch < spec_.train.epochs; ++epoch) {
-    EpochRow row = train_epoch(epoch);
-    train_seconds += row.seconds;
+  while (state_.epoch < spec_.train.epochs) {
+    EpochRow row = train_epoch();
+    swap_averages();
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;
@@ -183,10 +261,16 @@ RunRecord Training::run() {
       row.size_mb = quantizer_->size_mb();
       row.expected_size_mb = quantizer_->expected_size_mb();
       row.mean_bits = mean_bits(quantizer_->bits());
-      record_.epochs.push_back(row);
       if (communicator_.rank() == 0) context_.on_epoch(row);
     });
+    state_.next_epoch(row);
+    // What is tested and packed in the end is the averages too.
+    if (state_.epoch < spec_.train.epochs) swap_averages();
   }
+  const double train_seconds = state_.train_seconds;
+  record_.epochs = state_.epochs;
+  record_.run.steps = state_.steps;
+  record_.run.skipped_steps = state_.skipped_steps;
   record_.run.train_seconds = train_seconds;
   record_.run.samples_per_second =
       train_seconds > 0 ? static_cast<double>(record_.run.steps * spec_.train.batch_size) / train_seconds
@@ -258,22 +342,6 @@ RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& c
   }
   communicator.agree(failure);
   return training->run();
-}
-
-RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
-  const auto task = make_task(spec, shape);
-  const auto quantizer = make_quantizer(spec.method, spec.quant);
-  const ParameterStore store(task->module(), *quantizer);
-  RunFootprint result;
-  for (const auto& entry : store.entries()) result.parameters += entry.numel;
-  result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
-  const int64_t own_state =
-      spec.method.method == Method::diffq ? 8 : Optimizer::state_bytes(spec.train.optimizer);
-  const int64_t bytes = store.bytes() +
-                        store.master().numel() * Optimizer::state_bytes(spec.train.optimizer) +
-                        store.own().numel() * own_state;
-  result.memory_mb = static_cast<double>(bytes) / (1 << 20);
-  return result;
 }
 
 }  // namespace diffq

@@ -20,27 +20,38 @@ struct RunProgress {
   double loss = 0;
 };
 
+/// What a run is told from outside, asked for at every step.
+enum class Signal {
+  none,
+  checkpoint,  ///< write one now and go on
+  stop         ///< write one and leave, all ranks of the group after the same step
+};
+
+/// Where a run goes on; told on rank 0 before its first step.
+struct Resumption {
+  std::string checkpoint;        ///< the file's name
+  int64_t epoch = 0;             ///< in progress, from 1
+  int64_t step = 0;              ///< taken of it
+  std::vector<EpochRow> epochs;  ///< finished before
+};
+
 struct RunContext {
   std::string run_id;
   std::function<void(const RunProgress&)> on_progress = [](const RunProgress&) {};
   std::function<void(const EpochRow&)> on_epoch = [](const EpochRow&) {};
-  std::string start_file;     ///< model or weights to start from, or ""
-  std::string model_file;     ///< where to write the packed model, or ""
-  std::string config = "{}";  ///< specification of the run as JSON, for that file
+  std::function<void(const Resumption&)> on_resume = [](const Resumption&) {};
+  std::function<void(const std::string&)> on_warning = [](const std::string&) {};
+  std::function<Signal()> signal = [] { return Signal::none; };  ///< on every rank; cheap
+  std::string checkpoint_folder;  ///< where this run's checkpoints are, or "" for none
+  std::string start_file;         ///< model or weights to start from, or ""
+  std::string model_file;         ///< where to write the packed model, or ""
+  std::string config = "{}";      ///< specification of the run as JSON, for that file
 };
 
-/// Collective. The same record on every rank; status "done". Throws RunFailure on all ranks if the run can't
-/// go on.
+/// Collective. Goes on from the newest checkpoint in the context's folder, if there is one. The same record
+/// on every rank; status "done". Throws RunFailure on all ranks if the run can't go on, RunStopped if any
+/// rank was told to stop, when its checkpoint is written.
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context);
-
-/// What a run needs before it starts: sizes of the model alone, for `diffq plan`.
-struct RunFootprint {
-  int64_t parameters = 0;
-  double size_fp32_mb = 0;
-  double memory_mb =
-      0;  ///< buffers and optimiser state of a rank, without activations and the libraries themselves
-};
-RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
 
 }  // namespace diffq

@@ -1,6 +1,7 @@
 #include "trainer/train_step.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -9,6 +10,22 @@
 
 namespace diffq {
 namespace {
+
+// Autocast to bfloat16 as long as this lives, for bf16. It keeps low-precision copies of weights, which are
+// good for one step only: the end drops them.
+class Autocast {
+ public:
+  explicit Autocast(Precision precision) {
+    at::autocast::set_autocast_enabled(at::kCPU, precision == Precision::bf16);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  }
+  ~Autocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+};
 
 std::vector<OptimizerRange> weight_ranges(const ParameterStore& store) {
   std::vector<OptimizerRange> ranges;
@@ -99,11 +116,12 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
       weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
       own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
 
-StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch) {
+StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch, bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure;
   buckets_.begin();
+  buckets_.set_stop(stop);
   try {
     quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
     loss = forward_backward(step, next_batch);
@@ -115,6 +133,7 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
 
   StepResult result;
   result.loss = buckets_.mean_loss();
+  result.stop = buckets_.stop_ranks() > 0;
   result.gradient_norm = gradient_norm();
   if (buckets_.nonfinite_ranks() > 0) {
     result.skipped = "the loss is not finite";
@@ -144,6 +163,7 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
 
 at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()>& next_batch) {
   torch::AutoGradMode with_grad(true);
+  const Autocast autocast(spec_.train.precision);
   // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
   torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
   task_.module().train();

@@ -15,6 +15,7 @@ struct StepResult {
   double loss = 0;           ///< mean over the group's batch, without the size penalty
   double gradient_norm = 0;  ///< of the weights' mean gradient, before clipping
   std::string skipped;       ///< why nothing was updated (something was not finite), or empty
+  bool stop = false;         ///< some rank was told to stop: all leave after this step
 };
 
 class TrainStep {
@@ -24,10 +25,11 @@ class TrainStep {
   TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store, Quantizer& quantizer,
             GradientBuckets& buckets, Communicator& communicator);
 
-  /// Collective. `next_batch` gives this rank's micro-batches. If any rank throws before its gradients are
-  /// summed, all ranks throw RunFailure with its reason. What goes wrong after that, in the update, is thrown
-  /// on this rank alone, as it is: the caller tells the group when it meets next.
-  StepResult run(int64_t step, double lr, const std::function<Batch()>& next_batch);
+  /// Collective. `next_batch` gives this rank's micro-batches; `stop`: whether it was told to stop. If any
+  /// rank throws before its gradients are summed, all ranks throw RunFailure with its reason. What goes wrong
+  /// after that, in the update, is thrown on this rank alone, as it is: the caller tells the group when it
+  /// meets next.
+  StepResult run(int64_t step, double lr, const std::function<Batch()>& next_batch, bool stop = false);
 
   Optimizer& weights_optimizer() { return weights_optimizer_; }
   Optimizer& own_optimizer() { return own_optimizer_; }

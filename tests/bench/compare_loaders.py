@@ -1,6 +1,6 @@
 """Training samples of 224 x 224 from JPEG files of 512 x 512, against Pillow and torchvision, alternating in one run.
 
-usage: compare_loaders.py [--rounds 7] [--samples 1024]  (at most 1280)
+usage: compare_loaders.py [--rounds 7] [--samples 1024] [--deit]  (at most 1280)      --deit: with DeiT's augmentation, as timm's
 Needs `cmake --build build --target loader_bench` and the peers (docs/performance.md says how to install them).
 """
 import argparse
@@ -44,8 +44,10 @@ def show(title, values, unit=""):
 parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=7)
 parser.add_argument("--samples", type=int, default=1024)
+parser.add_argument("--deit", action="store_true")
 args = parser.parse_args()
 samples = str(args.samples)
+ours, peers = (["deit"], ["--deit"]) if args.deit else ([], [])
 
 one, theirs, our_decode, our_rest, their_rest, ratios, rests = [], [], [], [], [], [], []
 two_ratios, possible, cpu_ratios = [], [], []
@@ -55,10 +57,10 @@ with tempfile.TemporaryDirectory() as folder:
     pictures = folder + "/pictures"
     subprocess.run([PYTHON, "-c", MAKE_PICTURES, str(wheel), pictures], check=True)
     for _ in range(args.rounds):
-        a = run(BENCH, pictures, "1", "32", samples, cores="0")
-        b = run(PYTHON, PEER, pictures, "--batch-size", "32", "--samples", samples, cores="0")
-        c = run(BENCH, pictures, "2", "32", samples, cores="0,1")
-        d = run(BENCH, pictures, "1", "32", samples, cores="0,1")
+        a = run(BENCH, pictures, "1", "32", samples, *ours, cores="0")
+        b = run(PYTHON, PEER, pictures, "--batch-size", "32", "--samples", samples, *peers, cores="0")
+        c = run(BENCH, pictures, "2", "32", samples, *ours, cores="0,1")
+        d = run(BENCH, pictures, "1", "32", samples, *ours, cores="0,1")
         one.append(a["images_per_second"])
         theirs.append(b["images_per_second"])
         ratios.append(one[-1] / theirs[-1])

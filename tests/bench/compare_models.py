@@ -1,5 +1,5 @@
-"""Training steps of whole models at batch 64 (text: 4096 tokens) against Python's torch, alternating in one run: fp32 against fp32, and what DiffQ
-takes over our fp32.
+"""Training steps of whole models at batch 64 (text: 4096 tokens) against Python's torch, alternating in one run: fp32 against
+fp32, and what DiffQ takes over our fp32.
 
 usage: compare_models.py [--rounds 3] [--steps 5] [--model resnet18|deit_tiny|transformer_lm]…
 Needs `cmake --build build --target benches` and the peers (docs/performance.md says how to install them).
@@ -34,7 +34,8 @@ parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--model", action="append", choices=["resnet18", "deit_tiny", "transformer_lm"])
 args = parser.parse_args()
 for model in args.model or ["resnet18", "deit_tiny"]:
-    load = ["--model", model, "--batch", "8" if model == "transformer_lm" else "64", "--threads", "2", "--steps", str(args.steps)]
+    batch = "8" if model == "transformer_lm" else "64"
+    load = ["--model", model, "--batch", batch, "--threads", "2", "--steps", str(args.steps)]
     against_python, over_fp32 = [], []
     for _ in range(args.rounds):
         ours = times("mpirun", "-q", "-n", "1", "--oversubscribe", "--bind-to", "none", BENCH, "fp32", "diffq", *load)

@@ -1,6 +1,6 @@
 // Training samples from JPEG files a second, and where the time goes, for comparison in one run with Pillow
 // and torchvision (tests/bench/compare_loaders.py starts both in turn). Prints one JSON object.
-//   loader_bench ROOT [workers] [batch size] [samples]      ROOT: train/ and val/ with class folders
+//   loader_bench ROOT [workers] [batch size] [samples] [deit]      ROOT: train/ and val/ with class folders
 
 #include <chrono>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include "datasets/class_folders.h"
@@ -107,6 +108,11 @@ int main(int argc, char** argv) {
   spec.name = DataName::imagenet;
   spec.root = argv[1];
   spec.valid_samples = 0;
+  if (argc > 5 && std::string_view(argv[5]) == "deit") {
+    spec.photos.interpolation = Interpolation::bicubic;
+    spec.photos.rand_augment = 9;
+    spec.photos.random_erasing = 0.25;
+  }
   const int workers = argc > 2 ? std::atoi(argv[2]) : 1;
   const int64_t batch_size = argc > 3 ? std::atoll(argv[3]) : 32,
                 samples = argc > 4 ? std::atoll(argv[4]) : 256;

@@ -7,6 +7,7 @@
 #include <array>
 #include <fstream>
 #include <numeric>
+#include <tuple>
 
 #include "datasets/dataset.h"
 #include "tests/support/cifar_files.h"
@@ -204,15 +205,6 @@ TEST_F(Cifar, MissingFoldersAndFiles) {
   expect_data_error(spec_of(DataName::cifar100, 1), {"train.bin: there is no such file", "cifar-100-binary"});
 }
 
-TEST_F(Cifar, AnArchiveIsToBeUnpacked) {
-  const DataSpec spec = spec_of(DataName::cifar100, 1);
-  const std::string archive = (folder_.path() / "cifar-100-binary.tar.gz").string();
-  write_bytes(archive, std::array<uint8_t, 1>{0});
-  expect_data_error(spec, {archive + ": is not unpacked; run: tar -xzf " + archive + " -C " + spec.root});
-  write_cifar100(folder_.path() / "cifar-100-binary", {});
-  EXPECT_NO_THROW(open_data(spec));
-}
-
 TEST_F(Cifar, RecordsMustBeWhole) {
   write_cifar10(folder_.path(), {.records = 2, .test = 2});
   const DataSpec spec = spec_of(DataName::cifar10, 1);
@@ -255,6 +247,112 @@ TEST_F(Cifar, MoreAskedForThanThereIs) {
   expect_data_error(spec_of(DataName::cifar10, 10),
                     {"data.valid_samples: 10 samples can't be held out of the 10",
                      "data_batch_1.bin to data_batch_5.bin; at most 9"});
+}
+
+// The archives as they are distributed, in data.root beside a folder of another name to pack them from.
+class CifarArchive : public Cifar {
+ protected:
+  CifarArchive() {
+    write_cifar10(ten_, {.records = 6, .test = 4});
+    write_cifar100(hundred_, {.records = 6, .test = 4});
+  }
+  std::filesystem::path archive(const std::string& ending = ".tar.gz") const {
+    return folder_.path() / ("cifar-10-binary" + ending);
+  }
+  // Packs what is there now.
+  void pack() const { write_archive(ten_, archive()); }
+
+  const std::filesystem::path ten_ = folder_.path() / "packed/cifar-10-batches-bin",
+                              hundred_ = folder_.path() / "packed/cifar-100-binary";
+};
+
+TEST_F(CifarArchive, GivesWhatItsFolderGives) {
+  for (const auto& [name, inner, archive] : {std::tuple{DataName::cifar10, ten_, "cifar-10-binary"},
+                                             std::tuple{DataName::cifar100, hundred_, "cifar-100-binary"}}) {
+    const DataSpec packed = spec_of(name, 3);
+    DataSpec unpacked = packed;
+    unpacked.root = inner.string();
+    const DataSplits expected = open_data(unpacked);
+    for (const std::string ending : {".tar", ".tar.gz"}) {
+      const auto file = folder_.path() / (archive + ending);
+      write_archive(inner, file);
+      const DataSplits splits = open_data(packed);
+      for (const auto part : {&DataSplits::train, &DataSplits::valid, &DataSplits::test}) {
+        const Batch ours = all_of(*(splits.*part)), theirs = all_of(*(expected.*part));
+        EXPECT_TRUE(at::equal(ours.input, theirs.input));
+        EXPECT_TRUE(at::equal(ours.target, theirs.target));
+      }
+      EXPECT_EQ(check_data(packed).train, check_data(unpacked).train);
+      EXPECT_EQ(fingerprint(packed), fingerprint(unpacked));
+      std::filesystem::remove(file);
+    }
+  }
+}
+
+// More than 1 MiB, of which only the ends are summed.
+TEST_F(CifarArchive, FingerprintOfLargeFilesIsTheSameToo) {
+  write_cifar10(ten_, {.records = 400, .test = 4});
+  pack();
+  DataSpec unpacked = spec_of(DataName::cifar10, 3);
+  unpacked.root = ten_.string();
+  const std::string before = fingerprint(spec_of(DataName::cifar10, 3));
+  EXPECT_EQ(before, fingerprint(unpacked));
+  append(ten_ / "data_batch_2.bin", record({0}, {0, 0, 0}, 0, 0));
+  pack();
+  EXPECT_NE(fingerprint(spec_of(DataName::cifar10, 3)), before);
+}
+
+TEST_F(CifarArchive, AFolderThatIsThereGoesFirst) {
+  write_bytes(archive(), std::array<uint8_t, 1>{0});
+  expect_data_error(spec_of(DataName::cifar10, 3), {archive().string() + ": can't be read as a tar archive"});
+  write_cifar10(folder_.path() / "cifar-10-batches-bin", {});
+  EXPECT_EQ(check_data(spec_of(DataName::cifar10, 3)).test, 20);
+}
+
+TEST_F(CifarArchive, ThatIsCutShort) {
+  const DataSpec spec = spec_of(DataName::cifar10, 3);
+  for (const std::string ending : {".tar.gz", ".tar"}) {
+    write_archive(ten_, archive(ending));
+    const auto whole = std::filesystem::file_size(archive(ending));
+    for (const uint64_t bytes : {whole / 2, whole / 4, uint64_t{700}, uint64_t{100}, uint64_t{1}}) {
+      std::filesystem::resize_file(archive(ending), bytes);
+      expect_data_error(spec,
+                        {archive(ending).string() + ": can't be read as a tar archive", "fetch or copy"});
+      expect_error([&] { fingerprint(spec); }, {archive(ending).string()});
+      write_archive(ten_, archive(ending));
+    }
+    EXPECT_NO_THROW(open_data(spec));
+    std::filesystem::resize_file(archive(ending), 0);
+    expect_data_error(spec, {archive(ending).string()});
+    std::filesystem::remove(archive(ending));
+  }
+}
+
+TEST_F(CifarArchive, WithoutOneOfItsFiles) {
+  for (const std::string name : {"data_batch_1.bin", "data_batch_5.bin", "test_batch.bin"}) {
+    std::filesystem::rename(ten_ / name, folder_.path() / name);
+    pack();
+    std::filesystem::rename(folder_.path() / name, ten_ / name);
+    expect_data_error(spec_of(DataName::cifar10, 3),
+                      {archive().string() + ": holds no " + name, "cifar-10-binary.tar.gz"});
+  }
+  // Of the other kind, under this one's name.
+  write_archive(hundred_, archive());
+  expect_data_error(spec_of(DataName::cifar10, 3), {archive().string() + ": holds no data_batch_1.bin"});
+}
+
+TEST_F(CifarArchive, WithWrongFiles) {
+  const DataSpec spec = spec_of(DataName::cifar10, 3);
+  const std::string inside = archive().string() + "/cifar-10-batches-bin/";
+  std::filesystem::resize_file(ten_ / "data_batch_4.bin", 3072);
+  pack();
+  expect_data_error(spec, {inside + "data_batch_4.bin: has 3072 bytes", "multiple of 3073"});
+  write_bytes(ten_ / "data_batch_4.bin", record({10}, {0, 0, 0}, 0, 0));
+  pack();
+  expect_data_error(spec, {inside + "data_batch_4.bin: label 10 of record 0 is not below 10"});
+  std::filesystem::resize_file(ten_ / "data_batch_4.bin", 0);
+  pack();
+  expect_data_error(spec, {inside + "data_batch_4.bin: has 0 bytes"});
 }
 
 }  // namespace

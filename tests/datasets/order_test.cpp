@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "datasets/dataset.h"
 #include "datasets/loader.h"
 
 namespace diffq {
@@ -56,6 +57,45 @@ TEST(EpochOrder, IsUniform) {
   for (const auto& row : seen) {
     for (const int count : row) EXPECT_NEAR(count, 400, 80);
   }
+}
+
+// As many draws as samples; of the permutation's first third each sample three times, once as each copy,
+// within one batch or, where it ends between them, the next; ranks share the copies.
+TEST(RepeatedOrder, HoldsEachSampleThreeTimes) {
+  constexpr int64_t kCount = 103, kBatch = 16;
+  const Indices order = epoch_order(kCount, 9, 4), repeated = repeated_order(kCount, 9, 4, 3, kBatch);
+  ASSERT_EQ(repeated.size(), 103U);
+  for (int64_t begin = 0; begin < kCount; begin += kBatch) {
+    Indices expected, batch;
+    for (int64_t i = begin; i < std::min(begin + kBatch, kCount); ++i) {
+      expected.push_back(order[i / 3] + i % 3 * kCopyStride);
+      batch.push_back(repeated[i]);
+    }
+    for (size_t i = 1; i < batch.size(); ++i) {
+      EXPECT_NE(batch[i - 1] % kCopyStride, batch[i] % kCopyStride) << "neighbours";
+      EXPECT_LE(batch[i - 1] / kCopyStride, batch[i] / kCopyStride) << "first copies go first";
+    }
+    std::ranges::sort(expected);
+    std::ranges::sort(batch);
+    EXPECT_EQ(batch, expected) << begin;
+  }
+  EXPECT_EQ(repeated_order(kCount, 9, 4, 1, kBatch), order);
+  // Three ranks, a batch of whole triples: each has one copy of each sample.
+  const Indices whole = epoch_order(99, 9, 4);
+  const auto of_rank = [](int rank) { return training_batches(99, 12, 1, 9, 4, rank, 3, 0, 3); };
+  for (int rank = 0; rank < 3; ++rank) {
+    for (size_t step = 0; step < 8; ++step) {
+      Indices samples = of_rank(rank)[step];
+      for (int64_t& sample : samples) {
+        EXPECT_EQ(sample / kCopyStride, rank);
+        sample %= kCopyStride;
+      }
+      const auto first = whole.begin() + 4 * static_cast<int64_t>(step);
+      EXPECT_EQ(samples, Indices(first, first + 4));
+    }
+  }
+  EXPECT_THROW(repeated_order(10, 1, 0, 0, 4), std::invalid_argument);
+  EXPECT_THROW(repeated_order(10, 1, 0, 3, 0), std::invalid_argument);
 }
 
 TEST(RankSlice, CoversAllWithLengthsThatDifferByAtMostOne) {

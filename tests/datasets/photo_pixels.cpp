@@ -1,7 +1,8 @@
 // Writes JPEG files of all kinds and what this program makes of them, for compare_with_pillow.py:
 //   photo_pixels FOLDER
-// NAME.jpg, NAME.whole_W_H (as shown), NAME.half_W_H (reduced to 1/2), NAME.box_W_H (a part of the whole
-// resampled); in FOLDER/photos a data set, and FOLDER/photos.evaluation its test samples.
+// NAME.jpg, NAME.whole_W_H (as shown), NAME.half_W_H (reduced to 1/2), NAME.box_W_H and
+// NAME.cubic_W_H (a part of the whole resampled); in FOLDER/photos a data set, and FOLDER/photos.bilinear
+// and FOLDER/photos.bicubic its test samples.
 
 #include <cstdio>
 #include <fstream>
@@ -39,9 +40,11 @@ void write_one(const std::filesystem::path& folder, const std::string& name, con
   const Bitmap whole = decoded(bytes, 8);
   write_pixels(folder / (name + ".whole"), whole);
   write_pixels(folder / (name + ".half"), decoded(bytes, 4));
-  Bitmap part;
+  Bitmap part, room;
   resample(whole, {10.25, 7.5, 70.5, 60.25}, 48, 90, part);
   write_pixels(folder / (name + ".box"), part);
+  resample_bicubic(whole, {10.25, 7.5, 70.5, 60.25}, 48, 90, room, part);
+  write_pixels(folder / (name + ".cubic"), part);
 }
 
 }  // namespace
@@ -75,11 +78,16 @@ int main(int, char** argv) {
   spec.valid_samples = 1;
   spec.photos.resize = 72;
   spec.photos.crop = 64;
-  const DataSplits splits = open_data(spec);
-  std::ofstream out(folder / "photos.evaluation", std::ios::binary);
-  for (int64_t i = 0; i < splits.test->size(); ++i) {
-    const Batch batch = splits.test->batch({&i, 1}, std::nullopt);
-    out.write(reinterpret_cast<const char*>(batch.input.const_data_ptr<float>()), batch.input.numel() * 4);
+  bool good = true;
+  for (const auto& [word, interpolation] : kInterpolationNames) {
+    spec.photos.interpolation = interpolation;
+    const DataSplits splits = open_data(spec);
+    std::ofstream out(folder / ("photos." + std::string(word)), std::ios::binary);
+    for (int64_t i = 0; i < splits.test->size(); ++i) {
+      const Batch batch = splits.test->batch({&i, 1}, std::nullopt);
+      out.write(reinterpret_cast<const char*>(batch.input.const_data_ptr<float>()), batch.input.numel() * 4);
+    }
+    good = good && out.good();
   }
-  return out.good() ? 0 : 1;
+  return good ? 0 : 1;
 }

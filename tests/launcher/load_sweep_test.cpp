@@ -40,9 +40,9 @@ class LoadSweepTest : public testing::Test {
 TEST_F(LoadSweepTest, KnowsTheShapeOfEachRunsData) {
   const LoadedSweep loaded = load_sweep(file(), {});
   EXPECT_EQ(loaded.sweep.runs.size(), 6u);
-  ASSERT_EQ(loaded.shapes.size(), 6u);
-  for (const DataShape& each : loaded.shapes) {
-    const auto& shape = std::get<ImageShape>(each);
+  ASSERT_EQ(loaded.data.size(), 6u);
+  for (const DataSummary& each : loaded.data) {
+    const auto& shape = std::get<ImageShape>(each.shape);
     EXPECT_EQ(shape.height, 12);
     EXPECT_EQ(shape.channels, 1);
     EXPECT_EQ(shape.classes, 4);
@@ -145,7 +145,7 @@ TEST_F(LoadSweepTest, WeightsToStartFromMustBeThoseOfTheModel) {
       refusal().find(file() + ": benchmarks[0].methods[0].start: " + start + ": not a safetensors file"), 0u)
       << refusal();
 
-  const auto shape = std::get<ImageShape>(load_sweep(sound, {}).shapes[0]);
+  const auto shape = std::get<ImageShape>(load_sweep(sound, {}).data[0].shape);
   const auto write_weights = [&](const ModelSpec& spec, const ImageShape& of) {
     const auto task = make_task({.model = spec}, of);
     const auto quantizer = make_quantizer({}, {});

@@ -50,7 +50,7 @@ class SweepStateTest : public testing::Test {
     file.epochs = record.epochs;
     file.layers = record.layers;
     write_results(result_file(run), file);
-    state_->done(run, record);
+    state_->done(run, record, sums_of_run(result_file(run).parent_path()));
   }
 
   std::filesystem::path result_file(size_t run) const {

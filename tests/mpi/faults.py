@@ -2,7 +2,7 @@
 
 import h5py
 
-from sweep_tools import ended, expect_code, read_journal, read_table, run_tests, small_sweep, write_data, write_sweep
+from sweep_tools import ended, expect_code, launch, read_journal, read_table, run_tests, small_sweep, write_data, write_sweep
 
 # Fault (faulty_sweep.cpp) -> what the reason says, and the rank that has it: the seed's, unless it is always rank 0.
 FAULTS = {
@@ -98,5 +98,63 @@ def test_full_disk_under_the_journal_ends_the_job(folder):
     assert len(done) == 1, "the run before the fault"
 
 
+def faulty(folder, faults, **more):
+    data = write_data(folder / "data")
+    methods = [{"method": "fp32"}, *map(diffq, faults), {"method": "qat", "bits": 2}]
+    settings = {"ranks_per_run": 2, "epochs": 2, "max_skipped_steps": 3, "checkpoint_minutes": 1e-6} | more
+    return write_sweep(folder / "s.json", small_sweep(data, methods, **settings))
+
+
+def rows_of(folder):
+    rows = read_table(folder / "out/results.h5", "runs")
+    return {row["lambda"] if row["method"] == "diffq" else row["method"]: row for row in rows}
+
+
+def test_numbers_that_are_none_and_a_slow_rank(folder):
+    sweep = faulty(folder, (9, 10, 11))
+    outcome = expect_code(1, 4, sweep, folder / "out")
+    rows = rows_of(folder)
+    assert rows[9]["status"] == "failed" and rows[9]["reason"].startswith("step 8 "), rows[9]
+    assert "the loss is not finite, 3 steps in a row" in rows[9]["reason"]
+    # What the loader read ahead counts too, so the sixth batch is the sixth step.
+    assert (rows[10]["status"], rows[10]["skipped_steps"], rows[10]["steps"]) == ("done", 1, 16), rows[10]
+    assert (rows[11]["status"], rows[11]["skipped_steps"]) == ("done", 0), rows[11]
+    assert rows[11]["metric"] == rows[11]["metric"] and outcome.seconds > 4
+
+
+def test_a_run_that_crashes_is_given_up_after_three_starts(folder):
+    sweep = faulty(folder, (12,), ranks_per_run=1)
+    starts = 0
+    while True:
+        outcome = launch(2, sweep, folder / "out", limit=60)
+        starts += 1
+        if outcome.code == 1:
+            break
+        assert starts <= 3, outcome
+        assert (folder / "out/runs" / ended(read_journal(folder / "out"), "run_started")[-1]).exists()
+    rows = rows_of(folder)
+    assert starts == 4, "three in which it was the cause, then one that finishes the others"
+    assert rows[12]["status"] == "failed" and rows["fp32"]["status"] == rows["qat"]["status"] == "done"
+    assert "quarantined: it ended 3 starts" in rows[12]["reason"] and "Segmentation fault" in rows[12]["reason"], rows[12]
+    print("  ", rows[12]["reason"])
+    crashes = ended(read_journal(folder / "out"), "run_crashed")
+    assert crashes == [rows[12]["run_id"]] * 3, "and no other run is blamed"
+    launch(2, sweep, folder / "out", "retry", limit=60)
+    assert len(ended(read_journal(folder / "out"), "run_started")) > 3, "--retry-failed tries again"
+
+
+def test_a_run_that_is_killed_silently_is_given_up_in_the_end(folder):
+    sweep = faulty(folder, (13,), ranks_per_run=1, checkpoint_minutes=60)
+    for starts in range(1, 7):
+        outcome = launch(0, sweep, folder / "out", "max_starts", 4, limit=60)
+        if outcome.code == 1:
+            break
+    assert starts == 5, starts
+    reason = rows_of(folder)[13]["reason"]
+    assert "quarantined: 4 starts without a new checkpoint" in reason, reason
+
+
 run_tests([test_one_rank_fails, test_failed_start_fails_what_waits_for_it,
-           test_unforeseen_failure_of_one_rank_ends_the_job, test_full_disk_under_the_journal_ends_the_job])
+           test_unforeseen_failure_of_one_rank_ends_the_job, test_full_disk_under_the_journal_ends_the_job,
+           test_numbers_that_are_none_and_a_slow_rank, test_a_run_that_crashes_is_given_up_after_three_starts,
+           test_a_run_that_is_killed_silently_is_given_up_in_the_end])

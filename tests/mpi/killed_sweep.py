@@ -1,12 +1,17 @@
 """kill -9 of mpirun and all ranks in the middle of a sweep: everything stays readable, the same command completes it, and the
-results are those of a sweep that was never killed. The same numbers come from any number of groups."""
+results are those of a sweep that was never killed. The same numbers come from any number of groups.
+killed_sweep.py PROGRAM [kills=50] [test]: so many kills at random moments instead of 10."""
 
+import random
+import sys
 import time
 
 import h5py
 
-from sweep_tools import (compare_results, ended, expect_code, kill_all, read_journal, read_table, run_tests, small_sweep, start,
-                         write_data, write_sweep)
+from sweep_tools import (compare_results, compare_sweeps, ended, expect_code, kill_all, read_journal, read_table,
+                         run_tests, small_sweep, start, write_data, write_sweep)
+
+KILLS = next((int(argument[6:]) for argument in sys.argv if argument.startswith("kills=")), 10)
 
 METHODS = [
     {"method": "fp32"},
@@ -86,6 +91,55 @@ def test_killed_again_and_again(folder):
     compare_results(whole / "results.h5", out / "results.h5")
 
 
+def write_long(folder, ranks_per_run):
+    sweep = small_sweep(folder / "data", METHODS[2:], seeds=[1], ranks_per_run=ranks_per_run, epochs=30,
+                        checkpoint_minutes=0.001, optimizer={"name": "adam", "lr": 0.002})
+    sweep["benchmarks"][0]["methods"].insert(0, {"method": "fp32"})
+    return write_sweep(folder / f"long{ranks_per_run}.json", sweep)
+
+
+def kill_at_random(folder, sweep, ranks, kills, chance):
+    """Kills so many times, in as many sweeps as that takes. Returns how many starts went on inside a run."""
+    whole = folder / f"whole-{sweep.stem}"
+    expect_code(0, ranks, "run", sweep, "--out", whole)
+    killed = resumed = sweeps = 0
+    while killed < kills:
+        sweeps += 1
+        out = folder / f"out-{sweep.stem}-{sweeps}"
+        while True:
+            process = start(ranks, "run", sweep, "--out", out)
+            moment = chance.uniform(0.2, 5)
+            began = time.monotonic()
+            while killed < kills and process.poll() is None and time.monotonic() - began < moment:
+                time.sleep(0.005)
+            if killed == kills or process.poll() is not None:
+                error = process.communicate(timeout=240)[1]
+                assert process.returncode == 0, error
+                assert "warning" not in error, error
+                break
+            kill_all(process)
+            process.communicate()
+            killed += 1
+            check_readable(out)
+            if (out / "journal.jsonl").exists():
+                expect_code(0, 0, "verify", "--deep", out)
+        resumed += sum(event["step"] > 0 for event in read_journal(out) if event["event"] == "run_started")
+        done = ended(read_journal(out), "run_done")
+        assert len(done) == len(set(done)), "a finished run was trained again"
+        compare_sweeps(whole, out)
+        expect_code(0, 0, "verify", "--deep", out)
+    print(f"  {sweep.stem}: {killed} kills in {sweeps} sweeps, {resumed} runs went on from a checkpoint; all the same")
+    return resumed
+
+
+def test_killed_at_random_moments(folder):
+    write_data(folder / "data", train=576)
+    chance = random.Random(17)
+    resumed = kill_at_random(folder, write_long(folder, 1), 2, (KILLS + 1) // 2, chance)
+    resumed += kill_at_random(folder, write_long(folder, 2), 4, KILLS // 2, chance)
+    assert resumed > KILLS // 4, "most kills are in the middle of runs"
+
+
 def test_any_number_of_groups_gives_the_same(folder):
     write_data(folder / "data")
     sweep = write(folder, ranks_per_run=1)
@@ -115,4 +169,5 @@ def test_a_damaged_result_is_done_again(folder):
     assert after[damaged]["size_mb"] == before[damaged]["size_mb"]
 
 
-run_tests([test_killed_again_and_again, test_any_number_of_groups_gives_the_same, test_a_damaged_result_is_done_again])
+run_tests([test_killed_again_and_again, test_killed_at_random_moments, test_any_number_of_groups_gives_the_same,
+           test_a_damaged_result_is_done_again])

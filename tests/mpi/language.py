@@ -1,5 +1,5 @@
-"""A language sweep through the whole program: text that follows a rule, learnt by every method; perplexity, lower is better, in
-results, report and `eval`; what is wrong with a text ends the program with 2 before anything is made."""
+"""A language sweep through the whole program: text that follows a rule, learnt by every method; perplexity, lower is better,
+in results, report and `eval`; what is wrong with a text ends the program with 2 before anything is made."""
 
 import random
 
@@ -56,7 +56,9 @@ def test_sweep(folder):
     line = next(line for line in report.splitlines() if line.startswith("At DiffQ's smallest size"))
     assert f"perplexity is {better} than fp32" in line, line
     # Another model's data.
-    expect_code(2, 0, "eval", out / "runs" / rows["fp32"]["run_id"] / "model.safetensors", "--data", "mnist", "--root", folder)
+    model = out / "runs" / rows["fp32"]["run_id"] / "model.safetensors"
+    error = expect_code(2, 0, "eval", model, "--data", "mnist", "--root", folder).err
+    assert "transformer_lm is a model for the benchmark language, but data.name, mnist, is for image" in error, error
 
 
 def test_wrong_texts(folder):

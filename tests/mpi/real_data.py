@@ -2,6 +2,7 @@
 photos as class folders of JPEG files. Skipped by name where scripts/test.sh did not fetch them."""
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from sweep_tools import expect_code, read_table, run_tests, write_sweep
 
 DATA = Path(os.environ.get("DIFFQ_DATA") or Path(__file__).resolve().parents[2] / "data")
+SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 METHODS = [{"method": "fp32"},
            {"method": "lsq", "bits": 3, "start": "fp32", "train": {"optimizer": {"lr": 1e-3}}},
            {"method": "diffq", "lambda": 1, "group_size": 8, "bits_lr": 0.03}]
@@ -67,4 +69,25 @@ def test_photos(folder):
         assert row["metric"] > 25, row["method"]  # chance: 5 %
 
 
-run_tests([test_mnist_as_cifar10, test_photos])
+def test_recipe_on_one_and_two_ranks(folder):
+    """The recipe that ships for ImageNet, made small: each batch is the same, and so are the losses."""
+    if not (DATA / "imagenet_tiles").exists():
+        print(f"  skipped: no {DATA}/imagenet_tiles; run scripts/fetch_data.sh imagenet_tiles")
+        return
+    method = {"method": "diffq", "lambda": 0.01, "min_bits": 3, "rank_noise": "shared"}
+    values = {"data.root": str(DATA / "imagenet_tiles"), "data.valid_samples": 100, "data.test_samples": 40,
+              "data.train_samples": 72, "data.augment.crop": 32, "data.augment.resize": 40, "data.workers": 2,
+              "model": {"name": "deit_tiny"}, "train.epochs": 2, "train.batch_size": 24, "train.schedule.warmup_epochs": 1,
+              "methods": [method]}
+    sets = [word for key, value in values.items() for word in ("--set", f"benchmarks.0.{key}={json.dumps(value)}")]
+    losses = []
+    for ranks in 1, 2:
+        out = folder / f"out{ranks}"
+        expect_code(0, ranks, "run", SWEEPS / "imagenet_deit.json", "--out", out, *sets, "--set", "seeds=[1]",
+                    "--set", f"ranks_per_run={ranks}", limit=300)
+        losses.append([row["train_loss"] for row in read_table(out / "results.h5", "epochs")])
+    print(f"  losses on one rank {losses[0]}, on two {losses[1]}")
+    assert len(losses[0]) == 2 and np.allclose(losses[0], losses[1], rtol=0, atol=1e-4)
+
+
+run_tests([test_mnist_as_cifar10, test_photos, test_recipe_on_one_and_two_ranks])

@@ -183,6 +183,17 @@ def compare_results(first, second, leave_out=()):
     return compared
 
 
+def compare_sweeps(first, second, leave_out=()):
+    """The same results, and the same packed models, byte for byte."""
+    compared = compare_results(first / "results.h5", second / "results.h5", leave_out)
+    models = sorted(path.relative_to(first) for path in first.glob("runs/*/model.safetensors"))
+    assert models == sorted(path.relative_to(second) for path in second.glob("runs/*/model.safetensors")) and models
+    for model in models:
+        assert (first / model).read_bytes() == (second / model).read_bytes(), f"{model} differs"
+    assert not list(second.glob("runs/*/checkpoint-*")), "finished runs keep no checkpoints"
+    return compared
+
+
 def folder_state(folder):
     """Name and content of all files."""
     return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}

@@ -35,7 +35,8 @@ class Reference(nn.Module):
         self.ends = [*CUTOFFS, vocabulary]
         widths = [DIM // FACTOR**k for k in range(len(self.ends))]
         begins = [0, *CUTOFFS]
-        self.embeddings = nn.ModuleList(nn.Embedding(end - begin, width) for begin, end, width in zip(begins, self.ends, widths))
+        bands = zip(begins, self.ends, widths)
+        self.embeddings = nn.ModuleList(nn.Embedding(end - begin, width) for begin, end, width in bands)
         self.projections = nn.ModuleList(nn.Linear(width, DIM, bias=False) for width in widths)
         layer = nn.TransformerEncoderLayer(DIM, HEADS, FFN, dropout=0, activation="relu", batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
@@ -47,7 +48,8 @@ class Reference(nn.Module):
         for begin, end, embedding, projection in zip(begins, self.ends, self.embeddings, self.projections):
             inside = (tokens >= begin) & (tokens < end)
             x[inside] = projection(embedding(tokens[inside] - begin))
-        positions = torch.tensor([[f(place * 10000 ** (-i / (DIM // 2 - 1))) for f in (math.sin, math.cos) for i in range(DIM // 2)]
+        rates = [10000 ** (-i / (DIM // 2 - 1)) for i in range(DIM // 2)]
+        positions = torch.tensor([[f(place * rate) for f in (math.sin, math.cos) for rate in rates]
                                   for place in range(2, 2 + tokens.shape[1])], dtype=x.dtype)
         mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1]).to(x.dtype)
         return self.layers(math.sqrt(DIM) * x + positions, mask=mask, is_causal=True)

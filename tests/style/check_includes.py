@@ -22,6 +22,7 @@ LIBRARIES = {
     r"(hdf5|H5\w*)\.h$": r"^results/(tables|hdf5_version)",
     r"^CLI/": r"^launcher/main\.cpp$",
     r"^zlib\.h$": r"^(datasets/|results/tables)",
+    r"^archive(_entry)?\.h$": r"^datasets/codecs/",
     r"^(jpeglib|jerror|turbojpeg)\.h$": r"^datasets/codecs/",
     r"^(sndfile\.h$|libav|libsw)": r"^datasets/codecs/",
     r"^torch/(torch|nn)": r"^(trainer|launcher)/",

@@ -18,4 +18,8 @@ void write_cifar10(const std::filesystem::path& folder, const CifarSetSpec& spec
 /// train.bin and test.bin; the coarse label of class c is c / 5.
 void write_cifar100(const std::filesystem::path& folder, const CifarSetSpec& spec);
 
+/// The files of a folder as an archive, in the order of their names turned round: NAME.tar, or .tar.gz. Each
+/// stands in the archive as FOLDER/name.
+void write_archive(const std::filesystem::path& folder, const std::filesystem::path& archive);
+
 }  // namespace diffq

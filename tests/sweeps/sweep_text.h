@@ -30,6 +30,16 @@ inline std::string refusal(const std::string& text, const std::vector<std::strin
   return "";
 }
 
+/// A sweep file that is refused.
+struct Refusal {
+  std::string text;
+  std::string message;  ///< after "s.json: "
+};
+
+inline void expect_refused(const std::vector<Refusal>& cases) {
+  for (const auto& [text, message] : cases) EXPECT_EQ(refusal(text), "s.json: " + message) << text;
+}
+
 inline std::string shipped(const std::string& name) {
   std::ifstream file(std::string(DIFFQ_SOURCE_DIR) + "/sweeps/" + name, std::ios::binary);
   EXPECT_TRUE(file) << name;

@@ -26,14 +26,21 @@ TEST(Plan, IsAnAlignedTable) {
 
 TEST(Plan, TakesTheCallersColumns) {
   const Sweep sweep = small();
-  const std::string text = plan_text(
-      sweep, {{393216, 1.5, 20, "done"}, {393216, 1.5, NAN, "to run"}, {2686976, 10.25, 300.125, "to run"}});
-  EXPECT_NE(text.find("starts from   parameters  fp32 MB  MB a rank  state\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("                   393216     1.50      20.00  done\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("      393216     1.50             to run\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("     2686976    10.25     300.12  to run\n"), std::string::npos) << text;
+  const std::string text = plan_text(sweep, {{393216, 1.5, 1.5, 1.5, 20, "done"},
+                                             {393216, 1.5, NAN, 0.09375, NAN, "to run"},
+                                             {2686976, 10.25, 2.75, 0.75, 300.125, "to run"}});
+  EXPECT_NE(text.find("starts from   parameters  fp32 MB  start MB  least MB  memory MB  state\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("                   393216     1.50      1.50      1.50      20.00  done\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("      393216     1.50              0.0938             to run\n"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("     2686976    10.25      2.75    0.7500     300.12  to run\n"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("; 1 done, 2 to run\n"), std::string::npos) << text;
-  EXPECT_THROW(plan_text(sweep, {{1, 1, 1, ""}}), std::invalid_argument);
+  EXPECT_THROW(plan_text(sweep, {{1, 1, 1, 1, 1, ""}}), std::invalid_argument);
 }
 
 }  // namespace

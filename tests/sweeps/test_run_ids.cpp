@@ -88,6 +88,8 @@ TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
                              "benchmarks.0.train.label_smoothing=0.1",
                              "benchmarks.0.train.mixup=0.8",
                              "benchmarks.0.train.cutmix=1",
+                             "benchmarks.0.train.ema=0.999",
+                             "benchmarks.0.train.precision=bf16",
                              "benchmarks.0.train.optimizer.lr=0.1",
                              "benchmarks.0.train.optimizer.beta1=0.8",
                              "benchmarks.0.train.optimizer.name=adamw",
@@ -124,8 +126,14 @@ TEST(RunId, PhotosHaveKeysOfTheirOwn) {
   const std::string id = photos("").run_id;
   EXPECT_EQ(photos(R"(, "max_corrupt": 5)").run_id, id);
   EXPECT_EQ(photos(R"(, "augment": {"resize": 256, "crop": 224})").run_id, id);
-  for (const char* change :
-       {R"("crop": 192)", R"("resize": 232)", R"("flip": false)", R"("random_resized_crop": false)"})
+  EXPECT_EQ(
+      photos(
+          R"(, "augment": {"interpolation": "bilinear", "rand_augment": 0, "random_erasing": 0.0, "repeats": 1})")
+          .run_id,
+      id);
+  for (const char* change : {R"("crop": 192)", R"("resize": 232)", R"("flip": false)",
+                             R"("random_resized_crop": false)", R"("interpolation": "bicubic")",
+                             R"("rand_augment": 9)", R"("random_erasing": 0.25)", R"("repeats": 3)"})
     EXPECT_NE(photos(std::string(R"(, "augment": {)") + change + "}").run_id, id) << change;
 }
 

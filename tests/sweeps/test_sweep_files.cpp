@@ -1,6 +1,7 @@
 // The sweep files that ship are valid and say what their comments promise.
 
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "tests/sweeps/sweep_text.h"
@@ -254,6 +255,71 @@ TEST(SweepFiles, SettingsOfMusicAreOfMusicAlone) {
           R"({"sweep": "s", "benchmarks": [{"data": {"name": "mnist", "root": "r"}, "eval": {"shifts": 2},
                              "model": {"name": "resnet20"}, "methods": [{"method": "fp32"}]}]})"),
       std::invalid_argument);
+}
+
+/// What both files for ImageNet say.
+void expect_deit_recipe(const Sweep& sweep, ModelName model) {
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 4 + 5));
+  for (const Method method : {Method::qat, Method::lsq}) EXPECT_EQ(bits_of(sweep, method), kBitsOfThreeSeeds);
+  std::set<double> lambdas;
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    EXPECT_EQ(spec.data.name, DataName::imagenet);
+    EXPECT_EQ(spec.data.photos.crop, 224);
+    EXPECT_EQ(spec.data.photos.interpolation, Interpolation::bicubic);
+    EXPECT_EQ(spec.data.photos.rand_augment, 9);
+    EXPECT_EQ(spec.data.photos.random_erasing, 0.25);
+    EXPECT_EQ(spec.data.photos.repeats, 3);
+    EXPECT_EQ(spec.model.name, model);
+    EXPECT_EQ(spec.model.rates.drop_path, 0.1);
+    EXPECT_EQ(spec.quant.min_size_mb, 0.1);
+    if (spec.method.method != Method::ptq) {
+      const TrainSpec& train = spec.train;
+      EXPECT_EQ(train.epochs, 300);
+      EXPECT_EQ(train.batch_size, 512);
+      EXPECT_EQ(train.optimizer.name, OptimizerName::adamw);
+      EXPECT_EQ(train.optimizer.lr, spec.method.method == Method::lsq ? 5e-5 : 5e-4);
+      EXPECT_EQ(train.optimizer.weight_decay, 0.05);
+      EXPECT_EQ(train.schedule.name, ScheduleName::cosine);
+      EXPECT_EQ(train.schedule.warmup_epochs, 5);
+      EXPECT_EQ(train.label_smoothing, 0.1);
+      EXPECT_EQ(train.mix.mixup, 0.8);
+      EXPECT_EQ(train.mix.cutmix, 1);
+    }
+    if (spec.method.method == Method::diffq) {
+      EXPECT_EQ(spec.method.min_bits, 3);
+      EXPECT_EQ(spec.method.bits_lr, 5e-4);
+      lambdas.insert(spec.method.lambda);
+    }
+  }
+  EXPECT_TRUE(lambdas.contains(0.01));
+  EXPECT_EQ(lambdas.size(), 5u);
+}
+
+TEST(SweepFiles, ImageNetDeitIsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("imagenet_deit.json"));
+  EXPECT_EQ(sweep.name, "imagenet_deit");
+  expect_deit_recipe(sweep, ModelName::deit_base);
+}
+
+TEST(SweepFiles, ImageNetEfficientNetIsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("imagenet_efficientnet.json"));
+  EXPECT_EQ(sweep.name, "imagenet_efficientnet");
+  expect_deit_recipe(sweep, ModelName::efficientnet_b3);
+  EXPECT_EQ(sweep.runs.front().spec.model.rates.dropout, 0);
+}
+
+// No file that ships is forgotten here.
+TEST(SweepFiles, AreAllRead) {
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(DIFFQ_SOURCE_DIR) + "/sweeps")) {
+    if (entry.path().extension() != ".json") continue;
+    ++files;
+    const Sweep sweep = read_text(shipped(entry.path().filename().string()));
+    EXPECT_EQ(sweep.name, entry.path().stem().string());
+    EXPECT_FALSE(sweep.runs.empty());
+  }
+  EXPECT_GE(files, 8u);
 }
 
 }  // namespace

@@ -89,6 +89,17 @@ std::vector<at::Tensor> TrainingRig::state() {
   return tensors;
 }
 
+nlohmann::json without_measures(const RunRecord& record) {
+  nlohmann::json json = to_json(record);
+  for (const char* measure : {"train_seconds", "samples_per_second", "peak_memory_mb"}) {
+    if (json.at("run").erase(measure) != 1) throw std::logic_error(measure);
+  }
+  for (auto& row : json.at("epochs")) {
+    if (row.erase("seconds") != 1) throw std::logic_error("seconds");
+  }
+  return json;
+}
+
 bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "results/records.h"
 #include "trainer/train_step.h"
 
 namespace diffq {
@@ -85,6 +86,9 @@ class TrainingRig {
 };
 
 std::shared_ptr<Task> make_small_task(const RunSpec& spec);
+
+/// All of a record that is a function of the specification; times and memory are not.
+nlohmann::json without_measures(const RunRecord& record);
 
 /// Whether two lists of tensors hold the same bits.
 bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b);

@@ -16,9 +16,11 @@ std::shared_ptr<Module> holder(const at::Tensor& weight) {
   return module;
 }
 
+// Logits may be of lower precision, losses are not.
 at::Tensor sum_of_losses(const at::Tensor& logits, const at::Tensor& targets, at::ScalarType type) {
-  if (type == logits.scalar_type()) return at::cross_entropy_loss(logits, targets, {}, at::Reduction::Sum);
-  return at::cross_entropy_loss(logits, targets, {}, at::Reduction::None).sum(type);
+  const at::Tensor exact = logits.to(at::kFloat);
+  if (type == at::kFloat) return at::cross_entropy_loss(exact, targets, {}, at::Reduction::Sum);
+  return at::cross_entropy_loss(exact, targets, {}, at::Reduction::None).sum(type);
 }
 
 }  // namespace
@@ -55,7 +57,8 @@ at::Tensor AdaptiveInput::forward(const at::Tensor& tokens) const {
   for (size_t band = 0; band < bands_.count(); ++band) {
     const at::Tensor places =
         flat.ge(bands_.begin(band)).logical_and_(flat.lt(bands_.ends[band])).nonzero().squeeze(1);
-    if (places.size(0) > 0) result.index_copy_(0, places, embed(band, flat.index_select(0, places)));
+    if (places.size(0) > 0)
+      result.index_copy_(0, places, embed(band, flat.index_select(0, places)).to(result.scalar_type()));
   }
   return result.view(sizes);
 }

@@ -40,7 +40,8 @@ def make_model():
 
 def make_batch():
     if args.model == "transformer_lm":  # as words are: one of twice the number is half as frequent
-        words = torch.rand(args.batch, 513, dtype=torch.double).mul(math.log(VOCABULARY)).exp().long().clamp(0, VOCABULARY - 1)
+        words = torch.rand(args.batch, 513, dtype=torch.double).mul(math.log(VOCABULARY)).exp().long()
+        words = words.clamp(0, VOCABULARY - 1)
         return words[:, :-1].contiguous(), words[:, 1:].contiguous()
     return torch.randn(args.batch, 3, SIDE, SIDE), torch.randint(CLASSES, (args.batch,))
 

@@ -1,6 +1,6 @@
 """Training samples from JPEG files a second with Pillow and torchvision's transforms. Prints JSON.
 
-usage: torchvision_loader.py ROOT --batch-size N --samples N
+usage: torchvision_loader.py ROOT --batch-size N --samples N [--deit]      --deit: with timm's transforms for DeiT
 """
 import argparse
 import json
@@ -15,6 +15,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("root")
 parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--samples", type=int, default=256)
+parser.add_argument("--deit", action="store_true")
 args = parser.parse_args()
 torch.set_num_threads(1)
 files = sorted(pathlib.Path(args.root).glob("train/*/*.jpg"))
@@ -24,6 +25,14 @@ crop = transforms.Compose([
     transforms.ToTensor(),
     transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
 ])
+if args.deit:
+    from PIL import ImageOps
+    from timm.data import auto_augment, create_transform
+
+    # Pillow 13 refuses to leave no bit, which timm asks for where the magnitude reaches 10.
+    auto_augment.NAME_TO_OP["PosterizeIncreasing"] = lambda picture, bits, **_: ImageOps.posterize(picture, max(bits, 1))
+    crop = create_transform(224, is_training=True, auto_augment="rand-m9-mstd0.5-inc1", interpolation="bicubic", color_jitter=None,
+                            re_prob=0.25, re_mode="pixel")
 
 
 def decode(file):

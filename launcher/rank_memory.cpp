@@ -1,0 +1,107 @@
+#include "launcher/rank_memory.h"
+
+#include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <iterator>
+
+#include "launcher/group_runner.h"
+#include "launcher/world.h"
+#include "results/records.h"
+#include "sweeps/words.h"
+#include "trainer/footprint.h"
+
+namespace diffq {
+namespace {
+
+constexpr double kFewSamples = 8, kQuickSeconds = 4;
+
+struct Try {
+  double share = 0;  ///< of the batch sizes
+  double peak_mb = kNotApplicable;
+  double seconds = 0;  ///< of computing
+};
+
+double seconds_of(const timeval& time) { return double(time.tv_sec) + double(time.tv_usec) * 1e-6; }
+
+// This program again, with `input`. Its peak is NaN when it does not end well.
+Try try_with(double share, const std::string& input) {
+  Try result{.share = share};
+  int in[2], out[2];
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return result;
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(in[0], STDIN_FILENO);
+    dup2(out[1], STDOUT_FILENO);
+    execl("/proc/self/exe", "diffq", "dry-run", nullptr);
+    _exit(127);
+  }
+  close(in[0]);
+  close(out[1]);
+  const bool asked = write(in[1], input.data(), input.size()) == ssize_t(input.size());
+  close(in[1]);
+  char text[64] = {};
+  const bool told = asked && read(out[0], text, sizeof text - 1) > 0;
+  close(out[0]);
+  int status = 1;
+  rusage used{};
+  if (child < 0 || wait4(child, &status, 0, &used) != child || status != 0 || !told) return result;
+  result.peak_mb = std::stod(text);
+  result.seconds = seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
+  return result;
+}
+
+// What decides the memory of a run, but for its method.
+std::string kind_of(const Run& run) {
+  nlohmann::json kind = run.config;
+  for (const char* other : {"seed", "start", "method"}) kind.erase(other);
+  return kind.dump();
+}
+
+}  // namespace
+
+double RankMemory::mb(const Run& run, int ranks) {
+  const auto try_share = [&](double share) {
+    return try_with(share,
+                    nlohmann::json{{"config", model_config(run)}, {"ranks", ranks}, {"share", share}}.dump());
+  };
+  const std::string kind = kind_of(run);
+  const std::string method = kind + word_of(run.spec.method.method, kMethodNames);
+  const auto [known, kind_is_new] = kinds_.try_emplace(kind);
+  Peaks& peaks = known->second;
+  if (kind_is_new) {
+    const double samples =
+        double(run.spec.train.batch_size) / ranks / double(run.spec.train.accumulate_steps);
+    Try last = try_share(std::min(1.0, kFewSamples / samples)), before;
+    peaks.least_share = last.share;
+    least_mb_[method] = peaks.least_mb = last.peak_mb;
+    while (last.share < 1 && (last.share == peaks.least_share || last.seconds < kQuickSeconds)) {
+      before = last;
+      last = try_share(std::min(1.0, (last.seconds < kQuickSeconds / 2 ? 4 : 2) * last.share));
+    }
+    peaks.whole_mb = last.peak_mb;
+    if (last.share < 1)
+      peaks.whole_mb += (last.peak_mb - before.peak_mb) / (last.share - before.share) * (1 - last.share);
+  }
+  // Methods differ in what they hold of the weights, whatever the batch.
+  const auto [least, method_is_new] = least_mb_.try_emplace(method);
+  if (method_is_new) least->second = try_share(peaks.least_share).peak_mb;
+  return peaks.whole_mb + least->second - peaks.least_mb;
+}
+
+int dry_run_command() {
+  const auto asked = nlohmann::json::parse(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+  at::set_num_threads(compute_threads(1));
+  const RunSpec spec = read_model_config(asked.at("config"), "dry-run");
+  std::printf("%.6g\n", dry_run(spec, open_data(spec.data), asked.at("ranks"), asked.at("share")));
+  return 0;
+}
+
+}  // namespace diffq

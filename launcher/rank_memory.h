@@ -1,0 +1,32 @@
+#pragma once
+// Memory that a rank of a run will take on the CPU, found by trying: processes of their own train for a few
+// steps with a growing share of the run's batch sizes, as long as that is quick, and the line through the
+// last two is followed to the whole.
+
+#include <map>
+#include <string>
+
+#include "sweeps/sweep.h"
+
+namespace diffq {
+
+class RankMemory {
+ public:
+  /// Peak resident MB (2^20 bytes) of a rank: what peak_memory_mb in results.h5 will be. NaN when a try ends
+  /// badly: there is not enough memory here. What runs have in common is tried once.
+  double mb(const Run& run, int ranks);
+
+ private:
+  struct Peaks {
+    double whole_mb = 0;                   ///< with the whole batches
+    double least_share = 0, least_mb = 0;  ///< of the first try
+  };
+
+  std::map<std::string, Peaks> kinds_;  ///< by what decides memory but for the method; of the first one tried
+  std::map<std::string, double> least_mb_;  ///< of every kind and method
+};
+
+/// What such a process does: reads {"config", "ranks", "share"} from its standard input and prints the peak.
+int dry_run_command();
+
+}  // namespace diffq

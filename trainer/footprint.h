@@ -1,0 +1,26 @@
+#pragma once
+// What a run will take, before it starts: sizes of its model, and the memory of a step, found by taking a
+// few.
+
+#include <cstdint>
+
+#include "datasets/dataset.h"
+#include "trainer/run_spec.h"
+
+namespace diffq {
+
+/// MB are 2^20 bytes.
+struct RunFootprint {
+  int64_t parameters = 0;
+  double size_fp32_mb = 0;
+  double start_size_mb = 0;  ///< true size as training starts: where λ = 0 leaves the bits but for the loss
+  double least_size_mb = 0;  ///< true size with all bits at their least
+};
+/// Throws std::invalid_argument if the model can't take the data.
+RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
+
+/// Trains and evaluates for a few steps, as one rank of `ranks` and with this share of its batch sizes, and
+/// returns the peak memory in MB (run_measures.h). Leaves nothing behind. Throws RunFailure.
+double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share);
+
+}  // namespace diffq
