@@ -60,6 +60,12 @@ std::vector<fs::path> entries(const fs::path& folder) {
   return found;
 }
 
+/// The path of a file that a track must have.
+std::string existing(const std::string& path) {
+  if (!fs::exists(path)) fail(path, std::string("is not there; ") + kLayout);
+  return path;
+}
+
 std::string stamp_of(const fs::path& file) {
   return std::to_string(fs::file_size(file)) + " " +
          std::to_string(fs::last_write_time(file).time_since_epoch().count());
@@ -94,8 +100,7 @@ MusicTrack open_track(const fs::path& entry, const MusicSpec& spec) {
   MusicTrack track{entry.filename().string(), (folder ? entry : decoded(entry)).string()};
   if (!folder) track.name.resize(track.name.size() - kStemMp4.size());
   for (const std::string& part : parts()) {
-    const std::string path = track.path(part);
-    if (!fs::exists(path)) fail(path, std::string("is not there; ") + kLayout);
+    const std::string path = existing(track.path(part));
     const SoundInfo info = sound_info(path);
     const auto refuse = [&](const char* unit, int64_t there, int64_t asked, const std::string& key) {
       fail(path, "has " + std::to_string(there) + " " + unit + ", not " + std::to_string(asked) +
@@ -154,7 +159,7 @@ std::vector<std::string> music_files(const std::string& root) {
         continue;
       }
       for (const std::string& name : parts())
-        files.push_back(fs::relative(entry / (name + ".wav"), root).string());
+        files.push_back(fs::relative(existing(entry / (name + ".wav")), root).string());
     }
   }
   return files;
