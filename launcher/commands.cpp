@@ -4,18 +4,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <stdexcept>
 #include <thread>
 
 #include "launcher/folder_lock.h"
 #include "launcher/load_sweep.h"
 #include "launcher/rank_memory.h"
-#include "launcher/results_writer.h"
 #include "launcher/sweep_state.h"
-#include "results/durable_file.h"
-#include "results/join.h"
-#include "results/report.h"
 #include "sweeps/plan.h"
 #include "trainer/checkpoint.h"
 #include "trainer/footprint.h"
@@ -134,48 +129,6 @@ int status_command(const std::string& folder, bool watch) {
     throw std::invalid_argument(folder + ": holds no journal.jsonl; give the --out folder of a sweep");
   }
   while (print_status(folder) && watch) std::this_thread::sleep_for(std::chrono::seconds(5));
-  return 0;
-}
-
-int report_command(const ReportOptions& options) {
-  ResultFile all;
-  std::set<std::string> seen;
-  for (const std::string& folder : options.folders) {
-    const auto path = std::filesystem::path(folder) / "results.h5";
-    if (!std::filesystem::exists(path)) {
-      throw std::invalid_argument(folder +
-                                  ": holds no results.h5; give the --out folder of a sweep that has run");
-    }
-    ResultFile file = read_results(path);
-    if (all.sweep.empty()) {
-      all.sweep = file.sweep;
-      all.program_version = file.program_version;
-      all.git_commit = file.git_commit;
-    }
-    std::set<std::string> added;
-    for (RunRow& run : file.runs) {
-      if (seen.count(run.run_id) == 0) added.insert(run.run_id);
-    }
-    const auto take = [&](auto& from, auto& to) {
-      for (auto& row : from) {
-        if (added.count(row.run_id) > 0) to.push_back(std::move(row));
-      }
-    };
-    take(file.epochs, all.epochs);
-    take(file.layers, all.layers);
-    take(file.tracks, all.tracks);
-    take(file.runs, all.runs);
-    all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
-    seen.insert(added.begin(), added.end());
-  }
-  fill_fp32_metrics(all.runs);
-  const std::filesystem::path first = options.folders.front();
-  const auto markdown =
-      options.markdown.empty() ? first / "report.md" : std::filesystem::path(options.markdown);
-  const auto csv = options.csv.empty() ? first / "results.csv" : std::filesystem::path(options.csv);
-  replace_file(markdown, markdown_report(all));
-  replace_file(csv, csv_report(all));
-  std::printf("%s\nreport  %s\ntable   %s\n", comparison_table(all).c_str(), markdown.c_str(), csv.c_str());
   return 0;
 }
 

@@ -14,11 +14,4 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
 /// seconds while it is.
 int status_command(const std::string& folder, bool watch);
 
-struct ReportOptions {
-  std::vector<std::string> folders;
-  std::string markdown, csv;  ///< where to write; default: report.md and results.csv in the first folder
-};
-/// Prints the comparison table and writes the report, from results.h5 of all folders together.
-int report_command(const ReportOptions& options);
-
 }  // namespace diffq

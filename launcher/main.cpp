@@ -10,6 +10,7 @@
 #include "launcher/commands.h"
 #include "launcher/model_commands.h"
 #include "launcher/rank_memory.h"
+#include "launcher/report_command.h"
 #include "launcher/run_sweep.h"
 #include "launcher/separate_command.h"
 #include "launcher/verify.h"
@@ -97,8 +98,11 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* report =
       app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
   report->add_option("DIR", arguments.report.folders)->required();
+  report->add_option("--html", arguments.report.html, "Where to write (default: DIR/report.html)");
   report->add_option("--markdown", arguments.report.markdown, "Where to write (default: DIR/report.md)");
   report->add_option("--csv", arguments.report.csv, "Where to write (default: DIR/results.csv)");
+  report->add_flag("--watch", arguments.report.watch,
+                   "Write again while the sweep runs; the page loads itself again");
 
   CLI::App* verify =
       app.add_subcommand("verify", "Check that an output folder, or one of its files, is whole");

@@ -24,19 +24,23 @@ void ResultsWriter::stop() {
 
 void ResultsWriter::finish() {
   stop();
-  write_result_files(folder_, state_.results());
+  const ResultFile results = state_.results();
+  const Report report(results);
+  write_result_files(folder_, report);
+  replace_file(folder_ / "report.html", html_report(report));
 }
 
 void ResultsWriter::rebuild_every_minute() {
   size_t written = 0;
   std::unique_lock lock(mutex_);
   while (!stopped_.wait_for(lock, std::chrono::minutes(1), [&] { return stopping_; })) {
-    const size_t ended = state_.count(RunState::done) + state_.count(RunState::failed);
-    if (ended == written) continue;
+    const size_t changes = state_.changes();
+    if (changes == written) continue;
     lock.unlock();
     try {
-      write_result_files(folder_, state_.results());
-      written = ended;
+      const ResultFile results = state_.results();
+      write_result_files(folder_, Report(results));
+      written = changes;
     } catch (const std::exception& error) {
       // Only a view of what the runs' own files hold: it is tried again, and the last attempt is not
       // forgiven.
@@ -46,10 +50,10 @@ void ResultsWriter::rebuild_every_minute() {
   }
 }
 
-void write_result_files(const std::filesystem::path& folder, const ResultFile& results) {
-  write_results(folder / "results.h5", results);
-  replace_file(folder / "report.md", markdown_report(results));
-  replace_file(folder / "results.csv", csv_report(results));
+void write_result_files(const std::filesystem::path& folder, const Report& report) {
+  write_results(folder / "results.h5", report.results);
+  replace_file(folder / "report.md", markdown_report(report));
+  replace_file(folder / "results.csv", csv_report(report));
 }
 
 }  // namespace diffq

@@ -1,6 +1,7 @@
 #pragma once
 // Rebuilds results.h5, report.md and results.csv of a sweep while it runs, on a thread of its own so that the
-// queue never waits for a disk: at most once a minute, and at the end.
+// queue never waits for a disk: at most once a minute, and at the end, then with report.html. Before that the
+// page is left to `diffq report --watch`.
 
 #include <condition_variable>
 #include <filesystem>
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "launcher/sweep_state.h"
+#include "results/report.h"
 
 namespace diffq {
 
@@ -35,6 +37,6 @@ class ResultsWriter {
 };
 
 /// Writes results.h5, report.md and results.csv into `folder`, each replaced as a whole.
-void write_result_files(const std::filesystem::path& folder, const ResultFile& results);
+void write_result_files(const std::filesystem::path& folder, const Report& report);
 
 }  // namespace diffq

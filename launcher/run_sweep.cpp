@@ -160,12 +160,12 @@ class Headquarters {
   // After this rank's last run. Returns the exit code.
   int close() {
     service_.join();
-    state_.sweep_ended();
     writer_.finish();
+    state_.sweep_ended();  // last: who reads it in the journal may rely on the files
     if (!options_.quiet) {
       const std::string table = comparison_table(state_.results());
-      std::printf("%s\nresults %s/results.h5\nreport  %s/report.md\n", table.c_str(), options_.out.c_str(),
-                  options_.out.c_str());
+      std::printf("%s\nresults %s/results.h5\nreport  %s/report.md\npage    %s/report.html\n", table.c_str(),
+                  options_.out.c_str(), options_.out.c_str(), options_.out.c_str());
       std::fflush(stdout);
     }
     if (state_.unfinished() > 0) return kGoOn;

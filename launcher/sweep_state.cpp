@@ -214,12 +214,14 @@ void SweepState::epoch(size_t run, const EpochRow& row) {
   RunRecord record = *records_[run];
   record.epochs.push_back(row);
   records_[run] = std::make_shared<const RunRecord>(std::move(record));
+  ++changes_;
 }
 
 void SweepState::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
   const std::lock_guard lock(mutex_);
   queue_.finish(run);
   records_[run] = std::make_shared<const RunRecord>(record);
+  ++changes_;
   record_done(run, files);
 }
 
@@ -256,6 +258,7 @@ void SweepState::record_failures(const std::vector<std::pair<size_t, std::string
     record.run.status = "failed";
     record.run.reason = why;
     records_[each] = std::make_shared<const RunRecord>(std::move(record));
+    ++changes_;
     journal_.append({{"event", "run_failed"}, {"run_id", sweep_.runs[each].run_id}, {"reason", why}});
   }
 }
@@ -285,12 +288,18 @@ size_t SweepState::count(RunState state) const {
   return queue_.count(state);
 }
 
+size_t SweepState::changes() const {
+  const std::lock_guard lock(mutex_);
+  return changes_;
+}
+
 ResultFile SweepState::results() const {
   ResultFile file;
   file.sweep = sweep_.name;
   file.program_version = program_version();
   file.git_commit = git_commit();
   file.environment = environment_;
+  file.sweeps = {{sweep_.name, program_version(), git_commit(), sweep_.resolved.dump(2)}};
   std::vector<std::shared_ptr<const RunRecord>> records;
   {
     // The queue does not wait for the copying of all rows.

@@ -60,6 +60,8 @@ class SweepState {
   size_t unfinished() const;  ///< of the selected runs
   size_t size() const { return sweep_.runs.size(); }
   const Run& run(size_t index) const { return sweep_.runs[index]; }
+  /// Grows with every epoch and every run that ends: whether results() has changed.
+  size_t changes() const;
   /// Of all runs as they stand, with each run's fp32 metric filled in.
   ResultFile results() const;
 
@@ -75,6 +77,7 @@ class SweepState {
   mutable std::mutex mutex_;
   RunQueue queue_;
   std::vector<std::shared_ptr<const RunRecord>> records_;  ///< shared with results() at work
+  size_t changes_ = 0;
   std::vector<RunHistory> histories_;
   Journal journal_;
   std::vector<EnvironmentRow> environment_;

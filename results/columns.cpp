@@ -96,4 +96,16 @@ const std::vector<Column<EnvironmentRow>>& columns() {
   return list;
 }
 
+template <>
+const std::vector<Column<SweepRow>>& columns() {
+  using R = SweepRow;
+  static const std::vector<Column<R>> list{
+      {"sweep", &R::sweep},
+      {"program_version", &R::program_version},
+      {"git_commit", &R::git_commit},
+      {"sweep_json", &R::sweep_json},
+  };
+  return list;
+}
+
 }  // namespace diffq

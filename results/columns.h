@@ -38,6 +38,8 @@ template <>
 const std::vector<Column<TrackRow>>& columns();
 template <>
 const std::vector<Column<EnvironmentRow>>& columns();
+template <>
+const std::vector<Column<SweepRow>>& columns();
 
 /// Calls function(reference to the row's member): std::string, double, int64_t or bool, const if the row is.
 template <class Row, class Function>

@@ -48,20 +48,21 @@ struct Entry {
   json settings;
 };
 
-/// Where one method and λ | bits stands for several settings, says of each what is its own.
-void name_settings(std::vector<Entry*> same_label) {
+/// Says of each row of one method what tells it from the others, apart from λ and bits, which have columns.
+void name_settings(const std::vector<Entry*>& same_method) {
   std::map<std::string, std::vector<json>> values;
-  for (const Entry* entry : same_label) {
+  for (const Entry* entry : same_method) {
     const json flat = entry->settings.flatten();
     for (const auto& item : flat.items()) values[item.key()].push_back(item.value());
   }
   for (const auto& [path, found] : values) {
-    const bool shared = found.size() == same_label.size() &&
+    const bool shared = found.size() == same_method.size() &&
                         std::all_of(found.begin(), found.end(), [&](const json& v) { return v == found[0]; });
     // The group size is a column of its own too; the specification's word for it would only repeat it.
-    if (shared || path == "/method/group_size") continue;
+    if (shared || path == "/method/group_size" || path == "/method/lambda" || path == "/method/bits")
+      continue;
     const std::string name = path.substr(path.find_last_of('/') + 1);
-    for (Entry* entry : same_label) {
+    for (Entry* entry : same_method) {
       const json::json_pointer pointer(path);
       if (!entry->settings.contains(pointer)) continue;
       const json& value = entry->settings.at(pointer);
@@ -107,14 +108,12 @@ Comparison compare_one(const std::vector<RunRow>& runs) {
                               : entry.row.pending)
         .push_back(run);
   }
-  std::map<LabelKey, std::vector<Entry*>> labels;
-  for (auto& [key, entry] : entries) labels[key.first].push_back(&entry);
-  for (auto& [key, same_label] : labels) {
-    if (same_label.size() > 1) name_settings(same_label);
-    for (Entry* entry : same_label) {
-      summarise(entry->row);
-      result.rows.push_back(std::move(entry->row));
-    }
+  std::map<std::string, std::vector<Entry*>> methods;
+  for (auto& [key, entry] : entries) methods[entry.row.method].push_back(&entry);
+  for (const auto& [method, same_method] : methods) name_settings(same_method);
+  for (auto& [key, entry] : entries) {
+    summarise(entry.row);
+    result.rows.push_back(std::move(entry.row));
   }
   return result;
 }
@@ -140,17 +139,16 @@ Spread spread_of(const std::vector<double>& values) {
   return result;
 }
 
+int knowledge_of(const RunRow& run) { return run.status == "done" ? 2 : run.status == "failed" ? 1 : 0; }
+
 std::vector<RunRow> unique_runs(const std::vector<RunRow>& runs) {
-  const auto worth = [](const RunRow& run) {
-    return run.status == "done" ? 2 : run.status == "failed" ? 1 : 0;
-  };
   std::vector<RunRow> result;
   std::map<std::string, size_t> places;
   for (const RunRow& run : runs) {
     const auto [place, is_new] = places.emplace(run.run_id, result.size());
     if (is_new || run.run_id.empty()) {
       result.push_back(run);
-    } else if (worth(run) > worth(result[place->second])) {
+    } else if (knowledge_of(run) > knowledge_of(result[place->second])) {
       result[place->second] = run;
     }
   }

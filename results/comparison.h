@@ -21,8 +21,7 @@ Spread spread_of(const std::vector<double>& values);
 struct ComparisonRow {
   std::string method;
   double lambda = kNotApplicable, bits = kNotApplicable;
-  std::string
-      setting;  ///< what else tells it from rows of the same method and λ | bits: "group_size=16", or ""
+  std::string setting;  ///< what else tells rows of the same method from each other: "group_size=16", or ""
   std::vector<RunRow> done, failed, pending;
   Spread metric, size_mb, ratio, mean_bits;  ///< over the runs that are done
   Spread difference;                         ///< metric − metric_fp32 of the same seed
@@ -35,6 +34,9 @@ struct Comparison {
   std::vector<ComparisonRow> rows;  ///< fp32, ptq, qat, lsq, diffq; then by bits or λ
 };
 
+/// How much a row knows of its run: done, failed, pending, by falling number.
+int knowledge_of(const RunRow& run);
+
 /// A run that several files report (shards train the same fp32 run) counts once, a finished one before
 /// others.
 std::vector<RunRow> unique_runs(const std::vector<RunRow>& runs);
@@ -44,10 +46,6 @@ std::vector<Comparison> compare(const std::vector<RunRow>& runs);
 
 /// "λ 0.1", "4 bits" or "–", and the setting where there is one.
 std::string label(const ComparisonRow& row);
-
-/// What the numbers say: the smallest DiffQ size against fp32, judged by the spread over seeds, and each
-/// baseline that is both no larger and better than DiffQ somewhere.
-std::vector<std::string> findings(const Comparison& comparison);
 
 /// A number with so many decimals, independent of the locale; "–" for NaN.
 std::string fixed(double value, int decimals, bool with_sign = false);

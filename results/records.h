@@ -71,6 +71,11 @@ struct EnvironmentRow {
   std::string device, program, torch, mpi, nccl, hdf5;
 };
 
+/// One sweep file whose runs these are, as it was understood: every default written out.
+struct SweepRow {
+  std::string sweep, program_version, git_commit, sweep_json;
+};
+
 struct RunRecord {
   RunRow run;
   std::vector<EpochRow> epochs;

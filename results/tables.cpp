@@ -171,6 +171,7 @@ std::string file_image(const ResultFile& content) {
   write_table(file, "layers", content.layers);
   write_table(file, "tracks", content.tracks);
   write_table(file, "environment", content.environment);
+  write_table(file, "sweeps", content.sweeps);
   return image_of(file);
 }
 
@@ -179,8 +180,11 @@ std::string file_image(const ResultFile& content) {
 std::string read_whole_file(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) throw std::runtime_error("no such file");
   if (!std::filesystem::is_regular_file(path)) throw std::runtime_error("not a file");
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw std::runtime_error("can't be read");
+  std::string bytes(static_cast<size_t>(file.tellg()), '\0');
+  file.seekg(0);
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!file) throw std::runtime_error("can't be read");
   return bytes;
 }
@@ -240,9 +244,9 @@ ResultFile parse_image(std::string& image) {
   check(H5Pset_file_image(access, image.data(), image.size()), "memory file");
   const Id file(H5Fopen(kMemoryFile, H5F_ACC_RDONLY, access), "not a whole HDF5 file");
   const int64_t version = read_integer_attribute(file, "schema_version");
-  if (version != kSchemaVersion) {
+  if (version < kOldestSchemaVersion || version > kSchemaVersion) {
     throw std::runtime_error("schema_version is " + std::to_string(version) + "; this program reads " +
-                             std::to_string(kSchemaVersion));
+                             std::to_string(kOldestSchemaVersion) + " to " + std::to_string(kSchemaVersion));
   }
   ResultFile content;
   content.sweep = read_string_attribute(file, "sweep");
@@ -254,6 +258,7 @@ ResultFile parse_image(std::string& image) {
   if (check(H5Lexists(file, "tracks", H5P_DEFAULT), "tracks") > 0)
     content.tracks = read_table<TrackRow>(file, "tracks");
   content.environment = read_table<EnvironmentRow>(file, "environment");
+  if (version >= 2) content.sweeps = read_table<SweepRow>(file, "sweeps");
   return content;
 }
 

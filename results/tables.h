@@ -12,7 +12,9 @@
 
 namespace diffq {
 
-inline constexpr int kSchemaVersion = 1;
+/// Version 2 added /sweeps. Files of version 1 are read, without what they lack.
+inline constexpr int kSchemaVersion = 2;
+inline constexpr int kOldestSchemaVersion = 1;
 
 struct ResultFile {
   std::string sweep;
@@ -22,12 +24,14 @@ struct ResultFile {
   std::vector<LayerRow> layers;
   std::vector<TrackRow> tracks;  ///< empty where a file, written before there were any, has no such table
   std::vector<EnvironmentRow> environment;
+  std::vector<SweepRow> sweeps;  ///< in results.h5 of a sweep; none in a run's own file
 };
 
 /// Replaces `path` by a file with these tables. Throws std::runtime_error naming the path. Safe to call from
 /// several threads (the serial HDF5 library is not: calls take turns).
 void write_results(const std::filesystem::path& path, const ResultFile& content);
-/// Reads a file of the same schema. Throws std::runtime_error naming the path and what is missing or damaged.
+/// Reads a file of this schema or an older one. Throws std::runtime_error naming the path and what is missing
+/// or damaged.
 ResultFile read_results(const std::filesystem::path& path);
 
 /// Of the HDF5 library in use: "1.10.8".

@@ -22,7 +22,7 @@ packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificate
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev
           libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libarchive-dev libgtest-dev)
 if [ "$with_tests" = yes ]; then
-  packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 ffmpeg)
+  packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 chromium hdf5-tools ffmpeg)
 fi
 if [ "$with_data" = yes ]; then packages+=(fluidsynth); fi
 
@@ -52,6 +52,8 @@ install_packages() {
 # are added; where not, the two small ones without which even the CPU part does not load.
 wheels() {
   echo torch==2.11.0
+  # the charting library of the report: Vega 6.2, Vega-Lite 6.4
+  echo vl-convert-python==1.9.0.post1
   if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
     echo nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.20.0.107
     if ! ldconfig -p | grep -q libcudnn.so.9; then echo nvidia-cudnn-cu13==9.19.0.56; fi
@@ -60,7 +62,7 @@ wheels() {
     echo nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
   fi
   if [ "$with_tests" = yes ]; then
-    echo pillow==13.0.0 numpy==2.4.6 h5py==3.16.0 pandas==3.1.1 python-dateutil==4.0.0 tzdata==2026.6 safetensors==0.8.0
+    echo pillow==13.0.0 numpy==2.4.6 scipy==1.17.1 h5py==3.16.0 pandas==3.1.1 python-dateutil==4.0.0 tzdata==2026.6 safetensors==0.8.0
     # what Python's torch wants besides
     echo typing-extensions==4.16.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1 jinja2==3.1.6 markupsafe==3.0.4 \
       filelock==4.2.12 fsspec==2026.9.0

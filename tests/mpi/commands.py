@@ -1,6 +1,8 @@
 """plan, status and report: exit codes, what they print, what they leave alone."""
 
+import os
 import re
+import signal
 import time
 
 from sweep_tools import (ended, expect_code, folder_state, kill_all, read_journal, read_table, run_tests, small_sweep, start,
@@ -101,6 +103,82 @@ def test_report_of_two_folders(folder):
     assert folder_state(second) == before
     assert (folder / "r.csv").read_text() == (second / "results.csv").read_text()
     assert (folder / "r.md").read_text() == (second / "report.md").read_text()
+    page = (first / "report.html").read_text()
+    assert page.endswith("</html>\n") and 'data-reload-seconds="0"' in page and all(run_id in page for run_id in ids)
+    elsewhere = ["--html", folder / "r.html", "--markdown", folder / "r.md", "--csv", folder / "r.csv"]
+    expect_code(0, 0, "report", second, *elsewhere)
+    assert folder_state(second) == before and (folder / "r.html").read_text() == (second / "report.html").read_text()
 
 
-run_tests([test_version_and_help, test_plan, test_status, test_report_of_two_folders])
+def test_report_of_damaged_files(folder):
+    out = folder / "out"
+    expect_code(1, 2, "run", write(folder), "--out", out)
+    results, before = out / "results.h5", (out / "report.md").read_text()
+    whole = results.read_bytes()
+    for content, why in ((whole[:len(whole) // 2], "not a whole HDF5 file"), (b"", "is empty"),
+                         (b"a\tb\n1\t2\n", "not a whole HDF5 file"), (whole[:5000] + b"?" + whole[5001:], "damaged: its content doesn't match its checksum")):
+        results.write_bytes(content)
+        error = expect_code(2, 0, "report", out).err
+        assert error.startswith(f"diffq: error: {results}: ") and why in error and "`diffq run`" in error, error
+        assert error.count("\n") == 1
+    assert (out / "report.md").read_text() == before
+    expect_code(1, 2, "run", folder / "s.json", "--out", out)
+    assert expect_code(0, 0, "report", out).out, "the remedy that it names is one"
+
+
+def test_watch(folder):
+    """A page that loads itself again while the journal says that the sweep runs, and no more when it has ended."""
+    out = folder / "out"
+    expect_code(1, 2, "run", write(folder), "--out", out)
+    page, journal, results = out / "report.html", out / "journal.jsonl", out / "results.h5"
+    expect_code(0, 0, "report", out, "--watch")  # a sweep that is over is not waited for
+
+    def wait_for(condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def is_live():
+        text = page.read_text()
+        assert text.endswith("</html>\n"), "never half a page"
+        return 'data-reload-seconds="10"' in text
+
+    with journal.open("a") as file:
+        file.write('{"event":"sweep_started","sweep":"test","runs":4,"time":"2026-01-01T00:00:00Z"}\n')
+    whole = results.read_bytes()
+    results.unlink()
+    process = start(0, "report", out, "--watch")
+    try:
+        time.sleep(0.5)
+        assert process.poll() is None, "waits for the first results.h5"
+        results.write_bytes(whole)
+        wait_for(is_live)
+        page.unlink()
+        os.utime(results)
+        wait_for(page.exists)
+        with journal.open("a") as file:
+            file.write('{"event":"sweep_ended","done":2,"failed":1,"pending":1,"unfinished":1}\n{"event":"sweep_started"}\n')
+        time.sleep(3)
+        assert process.poll() is None, "a sweep that was stopped goes on later"
+        with journal.open("a") as file:
+            file.write('{"event":"sweep_ended","done":3,"failed":1,"pending":0,"unfinished":0}\n')
+        output, errors = process.communicate(timeout=30)
+        assert process.returncode == 0 and "fp32" in output and not errors, (output, errors)
+        assert not is_live()
+
+        with journal.open("a") as file:
+            file.write('{"event":"sweep_started","sweep":"test","runs":4,"time":"2026-01-01T00:00:02Z"}\n')
+        process = start(0, "report", out, "--watch")
+        wait_for(is_live)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 0 and not is_live(), "Ctrl-C leaves a page that is at rest"
+    finally:
+        if process.poll() is None:
+            kill_all(process)
+    expect_code(2, 0, "report", folder, "--watch")
+
+
+run_tests([test_version_and_help, test_plan, test_status, test_report_of_two_folders,
+           test_report_of_damaged_files, test_watch])

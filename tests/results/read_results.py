@@ -38,6 +38,7 @@ COLUMNS = {
     "environment": {
         "host": S, "rank": I, "device": S, "program": S, "torch": S, "mpi": S, "nccl": S, "hdf5": S,
     },
+    "sweeps": {"sweep": S, "program_version": S, "git_commit": S, "sweep_json": S},
 }
 
 
@@ -55,7 +56,7 @@ def check_columns(file):
 
 def check_attributes(file, sweep):
     attributes = dict(file.attrs)
-    assert attributes["schema_version"] == 1
+    assert attributes["schema_version"] == 2
     text = {name: value.decode("utf-8") if isinstance(value, bytes) else str(value) for name, value in attributes.items()}
     assert text["sweep"] == sweep, text
     assert text["size_unit"] == "MB = 2^20 bytes"
@@ -96,6 +97,8 @@ def check_sample(file):
     assert tracks.track[0] == "A Song" and tracks.sdr[0] == 5.5 and math.isnan(tracks.sir[0]) and tracks.usdr[0] == 5.75
     environment = frame(file, "environment")
     assert list(environment.host) == ["node1", "node2"] and list(environment.nccl) == ["", "2.21.5"]
+    sweeps = frame(file, "sweeps")
+    assert list(sweeps.sweep) == ["demo λ"] and sweeps.sweep_json[0] == '{"sweep": "demo λ",\n "seeds": [1]}'
     # One merge, as a reader would do it.
     merged = epochs.merge(runs[["run_id", "method"]], on="run_id")
     assert list(merged.method) == ["diffq", "diffq"]
@@ -162,8 +165,19 @@ def check_files_of_others(sample, folder):
     # Files from before there were tracks have none.
     assert variant(lambda file: remove(file, "tracks")) == whole
     assert variant(matrix) == "/epochs: has not one dimension"
-    assert variant(lambda file: set_attribute(file, "schema_version", 2)) == "schema_version is 2; this program reads 1"
-    assert variant(lambda file: set_attribute(file, "schema_version", "1")) == "attribute 'schema_version' is not a whole number"
+    for version in (0, 3):
+        answer = variant(lambda file: set_attribute(file, "schema_version", version))
+        assert answer == f"schema_version is {version}; this program reads 1 to 2", answer
+    assert variant(lambda file: remove(file, "sweeps")) == "/sweeps: is missing"
+
+    def older(file):
+        """As version 1 had it: without /sweeps."""
+        del file["sweeps"]
+        file.attrs["schema_version"] = 1
+
+    assert variant(older) == whole
+    answer = variant(lambda file: set_attribute(file, "schema_version", "1"))
+    assert answer == "attribute 'schema_version' is not a whole number", answer
     assert variant(lambda file: remove(file.attrs, "sweep")) == "attribute 'sweep' is missing"
     # Text set by h5py is of variable length.
     answer = variant(lambda file: set_attribute(file, "sweep", "other"))

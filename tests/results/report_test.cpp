@@ -131,9 +131,9 @@ TEST(Report, Terminal) { expect_golden("comparison.txt", comparison_table(sample
 TEST(Report, Csv) { expect_golden("results.csv", csv_report(sample())); }
 
 TEST(Report, NothingRun) {
-  EXPECT_EQ(comparison_table({}), "No runs.\n");
-  EXPECT_NE(markdown_report({}).find("0 runs: 0 done, 0 failed, 0 pending."), std::string::npos);
-  const std::string csv = csv_report({});
+  EXPECT_EQ(comparison_table(ResultFile{}), "No runs.\n");
+  EXPECT_NE(markdown_report(ResultFile{}).find("0 runs: 0 done, 0 failed, 0 pending."), std::string::npos);
+  const std::string csv = csv_report(ResultFile{});
   EXPECT_EQ(csv.find("run_id,benchmark,"), 0u);
   EXPECT_EQ(csv.find("\r\n"), csv.size() - 2);
 }
@@ -198,8 +198,13 @@ TEST(Comparison, RunsOfDifferentSettingsAreNotAveraged) {
                                                     {"λ 1, group_size=16, noise=gaussian", 97}}));
 }
 
+std::vector<std::string> findings_of(const std::vector<RunRow>& runs) {
+  const Comparison comparison = compare(runs)[0];
+  return findings(comparison, analyse(comparison));
+}
+
 std::string first_finding(const std::vector<RunRow>& runs) {
-  const auto found = findings(compare(numbered(runs))[0]);
+  const auto found = findings_of(numbered(runs));
   return found.empty() ? "none" : found[0];
 }
 
@@ -265,15 +270,75 @@ TEST(Findings, ABaselineThatBeatsDiffqIsSaid) {
                      run_of("qat", 4, 1, qat_metric, 99, qat_size),
                      run_of("qat", 4, 2, qat_metric, 99, qat_size)});
   };
-  const auto all = [&](double metric, double size) { return findings(compare(runs(metric, size))[0]); };
-  ASSERT_EQ(all(98.3, 0.4).size(), 2u);
-  EXPECT_EQ(all(98.3, 0.4)[1],
+  const auto said = [&](double metric, double size) {
+    std::vector<std::string> sentences = findings_of(runs(metric, size));
+    std::erase_if(sentences,
+                  [](const std::string& text) { return text.find(" beats ") == std::string::npos; });
+    return sentences;
+  };
+  ASSERT_EQ(said(98.3, 0.4).size(), 1u);
+  EXPECT_EQ(said(98.3, 0.4)[0],
             "qat at 4 bits beats DiffQ at λ 2: 0.400 MB against 0.400 MB, and accuracy % better by 0.20, "
             "more than the seeds' "
             "spread of 0.14.");
-  EXPECT_NE(all(98.15, 0.3)[1].find("better by 0.05, within the seeds' spread of 0.14."), std::string::npos);
-  EXPECT_EQ(all(98.1, 0.3).size(), 1u) << "equal is not better";
-  EXPECT_EQ(all(98.3, 0.5).size(), 1u) << "larger than the one, worse than the other";
+  EXPECT_NE(said(98.15, 0.3)[0].find("better by 0.05, within the seeds' spread of 0.14."), std::string::npos);
+  EXPECT_TRUE(said(98.1, 0.3).empty()) << "equal is not better";
+  EXPECT_TRUE(said(98.3, 0.5).empty()) << "larger than the one, worse than the other";
+}
+
+TEST(Findings, OfEachMethodTheRowThatBeatsDiffqByTheMost) {
+  std::vector<std::string> said =
+      findings_of(numbered({run_of("diffq", 2, 1, 98, 99, 0.4), run_of("qat", 3, 1, 98.1, 99, 0.3),
+                            run_of("qat", 4, 1, 98.5, 99, 0.4), run_of("qat", 2, 1, 98.2, 99, 0.2),
+                            run_of("lsq", 2, 1, 98.4, 99, 0.2)}));
+  std::erase_if(said, [](const std::string& text) { return text.find(" beats ") == std::string::npos; });
+  ASSERT_EQ(said.size(), 2u);
+  EXPECT_EQ(said[0].find("qat at 4 bits beats"), 0u) << said[0];
+  EXPECT_EQ(said[1].find("lsq at 2 bits beats"), 0u) << said[1];
+}
+
+/// DiffQ at 0.1 and 0.4 MB, two seeds each, and a baseline in the middle of them over log size, at 0.2 MB:
+/// DiffQ's metric there is 98 from 97.9 and 98.1.
+std::vector<std::string> equal_size_findings(const std::vector<double>& lsq_metrics,
+                                             bool higher_is_better = true) {
+  std::vector<RunRow> runs{run_of("diffq", 5, 1, 97.4, 99, 0.1), run_of("diffq", 5, 2, 97.6, 99, 0.1),
+                           run_of("diffq", 1, 1, 98.4, 99, 0.4), run_of("diffq", 1, 2, 98.6, 99, 0.4)};
+  for (size_t i = 0; i < lsq_metrics.size(); ++i)
+    runs.push_back(run_of("lsq", 4, static_cast<int64_t>(i) + 1, lsq_metrics[i], 99, 0.2));
+  runs.push_back(run_of("qat", 8, 1, 99, 99, 0.8));
+  for (RunRow& run : runs) run.higher_is_better = higher_is_better;
+  std::vector<std::string> said = findings_of(numbered(runs));
+  std::erase_if(said, [](const std::string& text) { return text.find("At equal size") != 0; });
+  return said;
+}
+
+TEST(Findings, WhoWinsAtEqualSize) {
+  const auto said = equal_size_findings({97.5, 97.5});
+  ASSERT_EQ(said.size(), 2u);
+  EXPECT_EQ(said[0], "At equal size DiffQ against qat: 1 beyond DiffQ's sizes.");
+  EXPECT_EQ(said[1],
+            "At equal size DiffQ against lsq: better at 1, worse at 0, undecided at 0 of 1 sizes; the "
+            "difference in accuracy % is +0.50.");
+  EXPECT_NE(equal_size_findings({97.5, 97.5}, false)[1].find("better at 0, worse at 1, undecided at 0"),
+            std::string::npos);
+  EXPECT_NE(equal_size_findings({97.5, 98.5})[1].find("better at 0, worse at 0, undecided at 1"),
+            std::string::npos);
+  EXPECT_EQ(
+      equal_size_findings({97.5})[1],
+      "At equal size DiffQ against lsq: not judged at 1 (one seed); the difference in accuracy % is +0.50.");
+}
+
+TEST(Comparison, SettingsThatDifferBesideLambdaAreFamiliesOfTheirOwn) {
+  std::vector<RunRow> runs = numbered({run_of("diffq", 1, 1, 97, 99, 0.1), run_of("diffq", 2, 1, 99, 99, 0.4),
+                                       run_of("diffq", 1, 1, 95, 99, 0.1), run_of("diffq", 2, 1, 97, 99, 0.4),
+                                       run_of("qat", 4, 1, 98, 99, 0.2)});
+  for (const size_t i : {2, 3}) runs[i].config_json = R"({"seed": 1, "method": {"noise": "uniform"}})";
+  const Analysis analysis = analyse(compare(runs)[0]);
+  ASSERT_EQ(analysis.equal_sizes.size(), 2u);
+  EXPECT_EQ(analysis.equal_sizes[0].setting, "noise=gaussian");
+  EXPECT_NEAR(analysis.equal_sizes[0].diffq_metric, 98, 1e-9);
+  EXPECT_EQ(analysis.equal_sizes[1].setting, "noise=uniform");
+  EXPECT_NEAR(analysis.equal_sizes[1].diffq_metric, 96, 1e-9);
 }
 
 }  // namespace

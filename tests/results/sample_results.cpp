@@ -88,6 +88,7 @@ ResultFile sample_results() {
   results.environment = {
       {"node1", 0, "cpu", "diffq 0.1.0", "2.11.0", "Open MPI 4.1.4", "", "1.10.8"},
       {"node2", 1, "cuda:0", "diffq 0.1.0", "2.11.0", "Open MPI 4.1.4", "2.21.5", "1.10.8"}};
+  results.sweeps = {{"demo λ", "0.1.0", "abc123", "{\"sweep\": \"demo λ\",\n \"seeds\": [1]}"}};
   return results;
 }
 

@@ -52,6 +52,7 @@ void expect_same(const ResultFile& actual, const ResultFile& expected) {
   expect_same(actual.layers, expected.layers);
   expect_same(actual.tracks, expected.tracks);
   expect_same(actual.environment, expected.environment);
+  expect_same(actual.sweeps, expected.sweeps);
 }
 
 std::string bytes_of(const fs::path& path) {
@@ -106,6 +107,7 @@ TEST(Tables, EveryColumnIsKept) {
   fill(results.layers);
   fill(results.tracks);
   fill(results.environment);
+  fill(results.sweeps);
   EXPECT_EQ(results.runs[0].lambda, 6);  // the sixth column of CONTRACT order
   EXPECT_EQ(results.layers[0].bits[15], results.layers[0].bits[0] + 15);
   const TemporaryFolder folder;
