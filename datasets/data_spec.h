@@ -18,22 +18,41 @@ inline constexpr std::array<std::pair<std::string_view, BenchmarkName>, 3> kBenc
 
 /// mnist: the four IDX files with their known counts and shapes; idx: four IDX files of any image set;
 /// cifar10, cifar100: the folders of binary files as distributed; imagenet: a folder of JPEG files a class;
-/// wikitext103: the folder as distributed; text: train.txt, valid.txt and test.txt of any text.
-enum class DataName { mnist, idx, cifar10, cifar100, imagenet, wikitext103, text };
-inline constexpr std::array<std::pair<std::string_view, DataName>, 7> kDataNames{
+/// wikitext103: the folder as distributed; text: train.txt, valid.txt and test.txt of any text;
+/// musdb, stems, openmsx_synthesised: music with its stems (music_tracks.h).
+enum class DataName {
+  mnist,
+  idx,
+  cifar10,
+  cifar100,
+  imagenet,
+  wikitext103,
+  text,
+  musdb,
+  stems,
+  openmsx_synthesised
+};
+inline constexpr std::array<std::pair<std::string_view, DataName>, 10> kDataNames{
     {{"mnist", DataName::mnist},
      {"idx", DataName::idx},
      {"cifar10", DataName::cifar10},
      {"cifar100", DataName::cifar100},
      {"imagenet", DataName::imagenet},
      {"wikitext103", DataName::wikitext103},
-     {"text", DataName::text}}};
+     {"text", DataName::text},
+     {"musdb", DataName::musdb},
+     {"stems", DataName::stems},
+     {"openmsx_synthesised", DataName::openmsx_synthesised}}};
 
 constexpr BenchmarkName benchmark_name(DataName name) {
   switch (name) {
     case DataName::wikitext103:
     case DataName::text:
       return BenchmarkName::language;
+    case DataName::musdb:
+    case DataName::stems:
+    case DataName::openmsx_synthesised:
+      return BenchmarkName::audio;
     default:
       return BenchmarkName::image;
   }
@@ -67,6 +86,26 @@ struct PhotoSpec {
                               ///< and an epoch has so many times fewer samples
 };
 
+/// Random changes of training segments and their stems; functions of (seed, epoch, sample), remixing of
+/// (seed, epoch, place in the epoch).
+struct MusicAugmentSpec {
+  bool shift = true;                        ///< a segment begins anywhere in the stride after its place
+  bool flip_channels = true;                ///< left and right of a stem change places, or not
+  bool flip_sign = true;                    ///< of a stem, or not
+  double min_gain = 0.25, max_gain = 1.25;  ///< of a stem
+  int64_t remix_group = 4;                  ///< so many neighbours in a batch exchange their stems; 1: none
+};
+
+/// Of music. Training takes segments at every stride, held-out tracks are cut into segments without overlap.
+struct MusicSpec {
+  int64_t rate = 44100;  ///< of all files, frames a second
+  int64_t channels = 2;  ///< of all files
+  double segment_seconds = 10;
+  double stride_seconds = 1;
+  int64_t train_segments = 0, valid_segments = 0, test_tracks = 0;  ///< only the first so many; 0: all
+  MusicAugmentSpec augment;
+};
+
 enum class TextUnit { word, character };
 inline constexpr std::array<std::pair<std::string_view, TextUnit>, 2> kTextUnitNames{
     {{"word", TextUnit::word}, {"char", TextUnit::character}}};
@@ -92,6 +131,7 @@ struct DataSpec {
   AugmentSpec augment;            ///< of pictures of one size
   PhotoSpec photos;               ///< of imagenet
   TextSpec text;                  ///< of text and wikitext103
+  MusicSpec music;                ///< of music, in place of the samples above
   int64_t max_corrupt =
       100;          ///< imagenet: more files that can't be decoded stop a run; not part of its identity
   int workers = 1;  ///< loader threads a rank; not part of a run's identity

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "datasets/data_spec.h"
 
@@ -17,6 +18,7 @@ namespace diffq {
 
 /// Pictures: input float32 [samples, channels, height, width], target int64 [samples]. Text: both int64
 /// [samples, block]; the target of a place is the token after it, or kNoTarget where it does not count.
+/// Music: input float32 [samples, channels, time], the mixture; target [samples, stems, channels, time].
 inline constexpr int64_t kNoTarget = -100;
 struct Batch {
   at::Tensor input;
@@ -53,7 +55,16 @@ struct TextShape {
   int64_t vocabulary = 0;
   int64_t block = 0;
 };
-using DataShape = std::variant<ImageShape, TextShape>;
+/// Training and held-out samples are segments, each track's mixture with mean 0 and deviation 1; test samples
+/// are whole tracks as they are, to be taken one at a time.
+struct MusicShape {
+  int64_t channels = 0;
+  int64_t rate = 0;                      ///< frames a second
+  int64_t segment = 0;                   ///< frames
+  std::vector<std::string> stems = {};   ///< what a mixture is the sum of
+  std::vector<std::string> tracks = {};  ///< of the test set
+};
+using DataShape = std::variant<ImageShape, TextShape, MusicShape>;
 
 struct DataSplits {
   DataShape shape;

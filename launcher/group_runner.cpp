@@ -195,6 +195,7 @@ void GroupRunner::write_record(const Run& run, const RunRecord& record) {
   file.runs = {record.run};
   file.epochs = record.epochs;
   file.layers = record.layers;
+  file.tracks = record.tracks;
   write_results(folder_of(run) / "result.h5", file);
 }
 

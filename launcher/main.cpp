@@ -12,6 +12,7 @@
 #include "launcher/rank_memory.h"
 #include "launcher/report_command.h"
 #include "launcher/run_sweep.h"
+#include "launcher/separate_command.h"
 #include "launcher/verify.h"
 #include "launcher/version.h"
 #include "launcher/world.h"
@@ -51,6 +52,7 @@ int internal_failure(const std::string& what) {
 struct Arguments {
   std::string sweep_file, folder, plan_out;
   std::string path, data, root;
+  std::string sound, stems_out;
   bool deep = false, watch = false;
   diffq::ExportOptions model_export;
   diffq::RunOptions run;
@@ -123,6 +125,11 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   eval->add_option("FILE", arguments.path)->required();
   eval->add_option("--data", arguments.data, "Name of the data set (default: what it was trained on)");
   eval->add_option("--root", arguments.root, "Folder of the data (default: where it was)");
+
+  CLI::App* separate = app.add_subcommand("separate", "Separate a track of music into its stems");
+  separate->add_option("FILE", arguments.path, "Packed model")->required();
+  separate->add_option("INPUT.wav", arguments.sound, "Of any rate; WAV, FLAC or the like")->required();
+  separate->add_option("--out", arguments.stems_out, "Folder for the stems")->required();
 }
 
 int dispatch(const CLI::App& app, const Arguments& arguments) {
@@ -136,6 +143,8 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
   if (app.got_subcommand("export")) return diffq::export_command(arguments.model_export);
   if (app.got_subcommand("inspect")) return diffq::inspect_command(arguments.path);
   if (app.got_subcommand("eval")) return diffq::eval_command(arguments.path, arguments.data, arguments.root);
+  if (app.got_subcommand("separate"))
+    return diffq::separate_command(arguments.path, arguments.sound, arguments.stems_out);
   return diffq::report_command(arguments.report);
 }
 
@@ -155,7 +164,7 @@ int main(int argc, char** argv) {
     if (app.get_subcommands().empty() && first[0] != '-') {
       return wrong_input("command line: \"" + first +
                          "\" is no command; the commands are plan, run, status, report, verify, export, "
-                         "inspect, eval");
+                         "inspect, eval, separate");
     }
     return wrong_input(std::string("command line: ") + error.what() + "; see diffq --help");
   }

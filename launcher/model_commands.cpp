@@ -193,11 +193,11 @@ int eval_command(const std::string& file, const std::string& data, const std::st
     throw std::invalid_argument(file + ": " + error.what());
   }
   SoloCommunicator alone;
-  const MetricSums sums = evaluate(*task, *splits.test, spec.eval, spec.data.workers, alone);
+  const TestResult test = evaluate_test(*task, *splits.test, spec.eval, spec.data.workers, alone);
   std::printf("model  %s\ndata   %s in %s, %.0f samples\nloss   %.9g\n",
               word_of(spec.model.name, kModelNames).c_str(), word_of(spec.data.name, kDataNames).c_str(),
-              spec.data.root.c_str(), static_cast<double>(splits.test->size()), sums.loss / sums.count);
-  std::printf("%s = %#.9g\n", task->metric_name().c_str(), task->metric(sums));
+              spec.data.root.c_str(), static_cast<double>(splits.test->size()), test.loss);
+  std::printf("%s = %#.9g\n", task->metric_name().c_str(), test.metric);
   return 0;
 }
 

@@ -68,6 +68,7 @@ class ResultsOnDisk {
       ResultFile all = read_results(folder_ / "results.h5");
       for (EpochRow& row : all.epochs) merged_[row.run_id].epochs.push_back(std::move(row));
       for (LayerRow& row : all.layers) merged_[row.run_id].layers.push_back(std::move(row));
+      for (TrackRow& row : all.tracks) merged_[row.run_id].tracks.push_back(std::move(row));
       for (RunRow& row : all.runs) {
         row.metric_fp32 = kNotApplicable;
         merged_[row.run_id].run = std::move(row);
@@ -85,7 +86,7 @@ class ResultsOnDisk {
     ResultFile file = read_results(path);
     if (file.runs.size() != 1 || file.runs[0].run_id != run_id || file.runs[0].status != "done")
       throw std::runtime_error(path.string() + ": is not the result of the finished run " + run_id);
-    return {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers)};
+    return {std::move(file.runs[0]), std::move(file.epochs), std::move(file.layers), std::move(file.tracks)};
   }
 
  private:
@@ -309,6 +310,7 @@ ResultFile SweepState::results() const {
     file.runs.push_back(record->run);
     file.epochs.insert(file.epochs.end(), record->epochs.begin(), record->epochs.end());
     file.layers.insert(file.layers.end(), record->layers.begin(), record->layers.end());
+    file.tracks.insert(file.tracks.end(), record->tracks.begin(), record->tracks.end());
   }
   fill_fp32_metrics(sweep_, file.runs);
   return file;

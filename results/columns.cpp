@@ -77,6 +77,16 @@ const std::vector<Column<LayerRow>>& columns() {
 }
 
 template <>
+const std::vector<Column<TrackRow>>& columns() {
+  using R = TrackRow;
+  static const std::vector<Column<R>> list{
+      {"run_id", &R::run_id}, {"track", &R::track}, {"source", &R::source}, {"sdr", &R::sdr},
+      {"isr", &R::isr},       {"sir", &R::sir},     {"sar", &R::sar},       {"usdr", &R::usdr},
+  };
+  return list;
+}
+
+template <>
 const std::vector<Column<EnvironmentRow>>& columns() {
   using R = EnvironmentRow;
   static const std::vector<Column<R>> list{

@@ -35,6 +35,8 @@ const std::vector<Column<EpochRow>>& columns();
 template <>
 const std::vector<Column<LayerRow>>& columns();
 template <>
+const std::vector<Column<TrackRow>>& columns();
+template <>
 const std::vector<Column<EnvironmentRow>>& columns();
 template <>
 const std::vector<Column<SweepRow>>& columns();

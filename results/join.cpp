@@ -66,6 +66,7 @@ ResultFile joined(std::vector<ResultFile> files) {
     };
     take(file.epochs, all.epochs);
     take(file.layers, all.layers);
+    take(file.tracks, all.tracks);
     take(file.runs, all.runs);
     all.environment.insert(all.environment.end(), file.environment.begin(), file.environment.end());
     if (names.insert(file.sweep).second) all.sweep += (all.sweep.empty() ? "" : ", ") + file.sweep;

@@ -109,13 +109,15 @@ std::vector<Row> rows_from_json(const json& json, const std::string& where) {
 json to_json(const RunRecord& record) {
   return {{"run", row_to_json(record.run)},
           {"epochs", rows_to_json(record.epochs)},
-          {"layers", rows_to_json(record.layers)}};
+          {"layers", rows_to_json(record.layers)},
+          {"tracks", rows_to_json(record.tracks)}};
 }
 
 RunRecord record_from_json(const json& json) {
-  check_members(json, "record", {"run", "epochs", "layers"});
+  check_members(json, "record", {"run", "epochs", "layers", "tracks"});
   return {row_from_json<RunRow>(json.at("run"), "run"), rows_from_json<EpochRow>(json.at("epochs"), "epochs"),
-          rows_from_json<LayerRow>(json.at("layers"), "layers")};
+          rows_from_json<LayerRow>(json.at("layers"), "layers"),
+          rows_from_json<TrackRow>(json.at("tracks"), "tracks")};
 }
 
 }  // namespace diffq

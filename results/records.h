@@ -57,6 +57,13 @@ struct LayerRow {
   int64_t bits[16] = {};  ///< weights at each width; columns bits_0 … bits_15
 };
 
+/// One stem of a test track (audio): medians over windows of 1 s in dB, by BSS Eval.
+struct TrackRow {
+  std::string run_id, track, source;
+  double sdr = kNotApplicable, isr = kNotApplicable, sir = kNotApplicable, sar = kNotApplicable;
+  double usdr = kNotApplicable;  ///< of the whole track, without filters
+};
+
 /// One rank's place and what it ran with.
 struct EnvironmentRow {
   std::string host;
@@ -73,6 +80,7 @@ struct RunRecord {
   RunRow run;
   std::vector<EpochRow> epochs;
   std::vector<LayerRow> layers;
+  std::vector<TrackRow> tracks;
 };
 
 nlohmann::json to_json(const RunRecord& record);  ///< NaN becomes null

@@ -169,6 +169,7 @@ std::string file_image(const ResultFile& content) {
   write_table(file, "runs", content.runs);
   write_table(file, "epochs", content.epochs);
   write_table(file, "layers", content.layers);
+  write_table(file, "tracks", content.tracks);
   write_table(file, "environment", content.environment);
   write_table(file, "sweeps", content.sweeps);
   return image_of(file);
@@ -254,6 +255,8 @@ ResultFile parse_image(std::string& image) {
   content.runs = read_table<RunRow>(file, "runs");
   content.epochs = read_table<EpochRow>(file, "epochs");
   content.layers = read_table<LayerRow>(file, "layers");
+  if (check(H5Lexists(file, "tracks", H5P_DEFAULT), "tracks") > 0)
+    content.tracks = read_table<TrackRow>(file, "tracks");
   content.environment = read_table<EnvironmentRow>(file, "environment");
   if (version >= 2) content.sweeps = read_table<SweepRow>(file, "sweeps");
   return content;

@@ -22,6 +22,7 @@ struct ResultFile {
   std::vector<RunRow> runs;
   std::vector<EpochRow> epochs;
   std::vector<LayerRow> layers;
+  std::vector<TrackRow> tracks;  ///< empty where a file, written before there were any, has no such table
   std::vector<EnvironmentRow> environment;
   std::vector<SweepRow> sweeps;  ///< in results.h5 of a sweep; none in a run's own file
 };

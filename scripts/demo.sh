@@ -28,4 +28,4 @@ fi
 launch=(mpirun -q -n 2 --oversubscribe --bind-to none)
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 exec "${launch[@]}" build/diffq run sweeps/demo.json --out "$out" --set "benchmarks.0.data.root=${DIFFQ_DATA:-data}/mnist" \
-  --set "benchmarks.1.data.root=${DIFFQ_DATA:-data}/kjv"
+  --set "benchmarks.1.data.root=${DIFFQ_DATA:-data}/kjv" --set "benchmarks.2.data.root=${DIFFQ_DATA:-data}/openmsx"

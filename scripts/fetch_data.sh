@@ -3,19 +3,21 @@
 #   scripts/fetch_data.sh [mnist] [DIR]            into DIR/mnist: what the demo trains on
 #   scripts/fetch_data.sh imagenet_tiles [DIR]     into DIR/imagenet_tiles: tiles of 20 photos of ImageNet, as class folders
 #   scripts/fetch_data.sh kjv [DIR]                into DIR/kjv: the King James Bible, by words (needs no root)
+#   scripts/fetch_data.sh openmsx [DIR]            into DIR/openmsx: six compositions, synthesised, with their stems (fluidsynth)
+#   scripts/fetch_data.sh stempeg [DIR]            into DIR/stempeg: a .stem.mp4 of 6 s, for tests (CC BY-NC-SA)
 # DIR defaults to $DIFFQ_DATA, else to data/ of this project. A second call checks what is there and is done. Everything is
 # moved into place whole, so that it may be interrupted at any time.
 set -euo pipefail
 
-usage() { echo "usage: scripts/fetch_data.sh [mnist|imagenet_tiles|kjv] [DIR]" >&2; exit 2; }
+usage() { echo "usage: scripts/fetch_data.sh [mnist|imagenet_tiles|kjv|openmsx|stempeg] [DIR]" >&2; exit 2; }
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 set_name=mnist
 [[ ${1:-mnist} == -* ]] && usage
-if [[ ${1:-} =~ ^(mnist|imagenet_tiles|kjv)$ ]]; then
+if [[ ${1:-} =~ ^(mnist|imagenet_tiles|kjv|openmsx|stempeg)$ ]]; then
   set_name=$1
   shift
 elif [[ $# -ge 1 && $1 != */* && ! -d $1 ]]; then  # a misspelt name, rather than a new folder
-  echo "scripts/fetch_data.sh: no data set '$1'; there are: mnist, imagenet_tiles, kjv (a new folder is written with a slash: ./$1)" >&2
+  echo "scripts/fetch_data.sh: no data set '$1'; there are: mnist, imagenet_tiles, kjv, openmsx, stempeg (a new folder is written with a slash: ./$1)" >&2
   usage
 fi
 [[ $# -le 1 ]] || usage
@@ -131,6 +133,56 @@ fetch_kjv() {
   rm -rf "$target"
   mv "$work/kjv" "$target"
   echo "The King James Bible is in $target: 822,966 + 45,263 + 44,754 words and marks"
+}
+
+# Compositions of the Debian package openttd-openmsx, played by fluidsynth with timgm6mb-soundfont.
+openmsx_complete() {
+  [[ $(cat "$1"/{train,valid,test}/*/*.wav 2>/dev/null | wc -c) == 177099560 ]]  # bytes of 6 tracks of 5 files
+}
+
+fetch_openmsx() {
+  local target=$data/openmsx package
+  if openmsx_complete "$target"; then
+    echo "The synthesised stems of OpenMSX are in $target (sizes are right)"
+    return
+  fi
+  command -v fluidsynth >/dev/null || {
+    echo "scripts/fetch_data.sh: fluidsynth is not there; run scripts/setup.sh --data, or install the package fluidsynth" >&2; exit 1; }
+  prepare
+  echo "Making synthesised stems in $target: the Debian packages openttd-openmsx and timgm6mb-soundfont (6 MB), half a minute"
+  download_debian openttd-openmsx timgm6mb-soundfont
+  for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
+  "$python" "$project/scripts/make_openmsx_stems.py" "$work/root/usr/share/games/openttd/baseset/openmsx" \
+    "$work/root/usr/share/sounds/sf2/TimGM6mb.sf2" "$work/openmsx"
+  openmsx_complete "$work/openmsx" || { echo "scripts/fetch_data.sh: the stems are not of the length they should have" >&2; exit 1; }
+  rm -rf "$target"
+  mv "$work/openmsx" "$target"
+  echo "The synthesised stems of OpenMSX are in $target: 4 tracks to train on, 1 held out, 1 to test on"
+}
+
+stems_wheel=stempeg==0.2.6
+stems_sum=aa5d5dcdfba10abf0c76b502c00808a6dedd86a14e64b298615249294e522bee
+
+fetch_stempeg() {
+  local target=$data/stempeg
+  if [[ $(cat "$target"/*.stem.mp4 2>/dev/null | wc -c) == 950721 ]]; then
+    echo "The .stem.mp4 is in $target"
+    return
+  fi
+  prepare
+  download "$stems_wheel"
+  [[ $(cat "$work"/stempeg-*.whl | sha256sum) == "$stems_sum  -" ]] || {
+    echo "scripts/fetch_data.sh: $stems_wheel: sha256 is not $stems_sum" >&2; exit 1; }
+  mkdir "$work/stempeg"
+  "$python" -c '
+import sys, zipfile
+wheel, out = zipfile.ZipFile(sys.argv[1]), sys.argv[2]
+for name in wheel.namelist():
+    if name.endswith(".stem.mp4"):
+        open(out + "/" + name.split("/")[-1], "wb").write(wheel.read(name))' "$work"/stempeg-*.whl "$work/stempeg"
+  rm -rf "$target"
+  mv "$work/stempeg" "$target"
+  echo "A .stem.mp4 of 6 s is in $target (CC BY-NC-SA: The Easton Ellises, Falcon 69)"
 }
 
 "fetch_$set_name"

@@ -4,7 +4,8 @@
 #
 #   scripts/setup.sh          what the program needs
 #   scripts/setup.sh --test   also what the tests need
-#   scripts/setup.sh --data   also what the demo trains on, into ${DIFFQ_DATA:-data}: MNIST (64 MB), the King James Bible (3 MB)
+#   scripts/setup.sh --data   also what the demo trains on, into ${DIFFQ_DATA:-data}: MNIST (64 MB), the King James Bible
+#                             (3 MB), synthesised stems of OpenMSX (made with fluidsynth, 170 MB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,10 +20,11 @@ done
 
 packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev
-          libarchive-dev libgtest-dev)
+          libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libarchive-dev libgtest-dev)
 if [ "$with_tests" = yes ]; then
-  packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 chromium hdf5-tools)
+  packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 chromium hdf5-tools ffmpeg)
 fi
+if [ "$with_data" = yes ]; then packages+=(fluidsynth); fi
 
 missing_packages() {
   for package in "${packages[@]}"; do
@@ -93,4 +95,5 @@ install_wheels
 if [ "$with_data" = yes ]; then
   scripts/fetch_data.sh mnist
   scripts/fetch_data.sh kjv
+  scripts/fetch_data.sh openmsx
 fi

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh --test --data
 scripts/fetch_data.sh imagenet_tiles
+scripts/fetch_data.sh stempeg
 cmake --preset release >/dev/null
 cmake --build build --target diffq tests
 exec ctest --test-dir build --output-on-failure "$@"

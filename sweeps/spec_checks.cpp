@@ -51,6 +51,13 @@ void check(const TrainSpec& spec, const Place& place) {
               number_text(spec.schedule.warmup_epochs));
 }
 
+void check(const MusicAugmentSpec& spec, const Place& place) {
+  if (spec.min_gain > spec.max_gain)
+    place.key("min_gain")
+        .fail("must not be above max_gain (" + number_text(spec.max_gain) + "), but is " +
+              number_text(spec.min_gain));
+}
+
 void check(const MethodSpec& spec, const Place& place) {
   if (spec.method != Method::diffq || (spec.min_bits < spec.init_bits && spec.init_bits < spec.max_bits))
     return;

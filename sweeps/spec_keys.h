@@ -118,6 +118,7 @@ void check(const DataSpec& spec, const Place& place);
 void check(const ModelSpec& spec, const Place& place);
 void check(const OptimizerSpec& spec, const Place& place);
 void check(const TrainSpec& spec, const Place& place);
+void check(const MusicAugmentSpec& spec, const Place& place);
 void check(const MethodSpec& spec, const Place& place);
 /// That data and model are for the same benchmark. Names both, and the words that would fit.
 void check_benchmark(DataName data, ModelName model, const Place& place);
@@ -142,9 +143,36 @@ void list_keys(Keys& keys, PhotoSpec& spec) {
 }
 
 template <class Keys>
+void list_keys(Keys& keys, MusicAugmentSpec& spec) {
+  keys.flag("shift", spec.shift);
+  keys.flag("flip_channels", spec.flip_channels);
+  keys.flag("flip_sign", spec.flip_sign);
+  keys.real("min_gain", spec.min_gain, Range::at_least(0));
+  keys.real("max_gain", spec.max_gain, Range::at_least(0));
+  keys.whole("remix_group", spec.remix_group, Range::at_least(1));
+}
+
+template <class Keys>
+void list_keys(Keys& keys, MusicSpec& spec) {
+  keys.whole("rate", spec.rate, Range::between(1000, 192000));
+  keys.whole("channels", spec.channels, Range::between(1, 64));
+  keys.real("segment_seconds", spec.segment_seconds, {.low = 0, .high = 600, .low_open = true});
+  keys.real("stride_seconds", spec.stride_seconds, {.low = 0, .high = 600, .low_open = true});
+  keys.whole("train_segments", spec.train_segments, Range::at_least(0));
+  keys.whole("valid_segments", spec.valid_segments, Range::at_least(0));
+  keys.whole("test_tracks", spec.test_tracks, Range::at_least(0));
+  keys.object("augment", spec.augment);
+}
+
+template <class Keys>
 void list_keys(Keys& keys, DataSpec& spec) {
   keys.kind("name", spec, &DataSpec::name, kDataNames, Need::required);
   keys.text("root", spec.root, Need::required);
+  if (benchmark_name(spec.name) == BenchmarkName::audio) {
+    list_keys(keys, spec.music);
+    keys.whole("workers", spec.workers, Range::between(1, 1024));
+    return;
+  }
   const bool language = benchmark_name(spec.name) == BenchmarkName::language;
   keys.whole("train_samples", spec.train_samples, Range::at_least(0));
   if (!language) keys.whole("valid_samples", spec.valid_samples, Range::at_least(1));
@@ -185,6 +213,10 @@ template <class Keys>
 void list_keys(Keys& keys, ModelSpec& spec) {
   keys.kind("name", spec, &ModelSpec::name, kModelNames, Need::required);
   if (spec.name == ModelName::small_cnn) keys.flag("batchnorm", spec.batchnorm);
+  if (spec.name == ModelName::demucs) {
+    keys.whole("channels", spec.demucs.channels, Range::between(1, 1024));
+    keys.whole("depth", spec.demucs.depth, Range::between(1, 8));
+  }
   const auto rate = [&](const std::string& key, std::optional<double>& value, std::optional<double> usual) {
     if (!usual) return;
     value = value.value_or(*usual);
@@ -248,6 +280,10 @@ void list_keys(Keys& keys, TrainSpec& spec) {
 template <class Keys>
 void list_keys(Keys& keys, EvalSpec& spec) {
   keys.whole("batch_size", spec.batch_size, Range::at_least(1));
+  if (spec.separation) {
+    keys.whole("shifts", spec.separation->shifts, Range::between(1, 100));
+    keys.real("overlap", spec.separation->overlap, {.low = 0, .high = 1, .high_open = true});
+  }
 }
 
 template <class Keys>

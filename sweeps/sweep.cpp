@@ -87,6 +87,7 @@ class BenchmarkReader {
     check_benchmark(base_.data.name, base_.model.name, place);
     const OrderedJson* train = reader_.take("train");
     base_.train = read_train(train ? *train : OrderedJson::object(), place.key("train"), ranks_per_run_);
+    base_.eval = usual_evaluation(base_.data);
     reader_.object("eval", base_.eval);
     reader_.object("quant", base_.quant);
     const OrderedJson& methods = to_list(*reader_.take("methods", Need::required), place.key("methods"));
@@ -174,6 +175,7 @@ RunSpec read_model_config(const std::string& config, const std::string& source) 
   reader.object("data", spec.data, Need::required);
   reader.object("model", spec.model, Need::required);
   reader.object("train", spec.train);
+  spec.eval = usual_evaluation(spec.data);
   reader.object("eval", spec.eval);
   reader.object("quant", spec.quant);
   reader.object("method", spec.method, Need::required);

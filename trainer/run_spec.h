@@ -25,9 +25,10 @@ enum class ModelName {
   deit_small,
   deit_base,
   efficientnet_b3,
-  transformer_lm
+  transformer_lm,
+  demucs
 };
-inline constexpr std::array<std::pair<std::string_view, ModelName>, 11> kModelNames{
+inline constexpr std::array<std::pair<std::string_view, ModelName>, 12> kModelNames{
     {{"small_cnn", ModelName::small_cnn},
      {"resnet20", ModelName::resnet20},
      {"resnet18", ModelName::resnet18},
@@ -38,10 +39,18 @@ inline constexpr std::array<std::pair<std::string_view, ModelName>, 11> kModelNa
      {"deit_small", ModelName::deit_small},
      {"deit_base", ModelName::deit_base},
      {"efficientnet_b3", ModelName::efficientnet_b3},
-     {"transformer_lm", ModelName::transformer_lm}}};
+     {"transformer_lm", ModelName::transformer_lm},
+     {"demucs", ModelName::demucs}}};
 
 constexpr BenchmarkName benchmark_name(ModelName name) {
-  return name == ModelName::transformer_lm ? BenchmarkName::language : BenchmarkName::image;
+  switch (name) {
+    case ModelName::transformer_lm:
+      return BenchmarkName::language;
+    case ModelName::demucs:
+      return BenchmarkName::audio;
+    default:
+      return BenchmarkName::image;
+  }
 }
 
 /// How often training drops activations, and the branches of residual blocks; absent where a model has no
@@ -70,6 +79,11 @@ constexpr DropRates usual_rates(ModelName name) {
   }
 }
 
+struct DemucsSpec {
+  int64_t channels = 64;  ///< of the first level; each further one has twice as many
+  int64_t depth = 6;      ///< levels, each at a quarter of the rate of the one before
+};
+
 /// transformer_lm; the defaults are the published sizes and rates for WikiText-103.
 struct TransformerSpec {
   int64_t layers = 16;
@@ -89,6 +103,7 @@ struct ModelSpec {
   bool batchnorm = true;  ///< small_cnn: with batch normalisation
   DropRates rates = {};   ///< absent: the model's usual ones
   TransformerSpec transformer = {};
+  DemucsSpec demucs = {};
 };
 
 enum class OptimizerName { sgd, nag, adam, adamw };
@@ -156,9 +171,22 @@ struct TrainSpec {
   double checkpoint_minutes = 5;  ///< changes no result: not part of the run's id
 };
 
-struct EvalSpec {
-  int64_t batch_size = 500;  ///< a rank; changes no result beyond rounding
+/// How whole tracks of music go through a model that takes segments.
+struct SeparationSpec {
+  int64_t shifts = 1;     ///< the mean over so many copies, shifted within half a second
+  double overlap = 0.25;  ///< of a segment with the next
 };
+
+struct EvalSpec {
+  int64_t batch_size = 500;                       ///< a rank; changes no result beyond rounding
+  std::optional<SeparationSpec> separation = {};  ///< of music alone
+};
+
+/// What is usual where a sweep file says nothing.
+inline EvalSpec usual_evaluation(const DataSpec& data) {
+  if (benchmark_name(data.name) != BenchmarkName::audio) return {};
+  return {.batch_size = 4, .separation = SeparationSpec{}};
+}
 
 struct RunSpec {
   DataSpec data = {};

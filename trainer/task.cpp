@@ -21,6 +21,8 @@ std::unique_ptr<Task> make_task(const RunSpec& spec, const DataShape& shape) {
   switch (benchmark_name(spec.model.name)) {
     case BenchmarkName::language:
       return make_language_task(spec, of_kind<TextShape>(shape));
+    case BenchmarkName::audio:
+      return make_audio_task(spec, of_kind<MusicShape>(shape));
     default:
       return make_image_task(spec, of_kind<ImageShape>(shape));
   }

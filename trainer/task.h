@@ -34,6 +34,8 @@ constexpr Metric metric_of(BenchmarkName benchmark) {
   switch (benchmark) {
     case BenchmarkName::language:
       return {"perplexity", false};
+    case BenchmarkName::audio:
+      return {"SDR dB", true};
     default:
       return {"accuracy %", true};
   }
@@ -60,6 +62,12 @@ class Task {
   /// Sums over the batch; the module is in evaluation mode, without gradients.
   virtual MetricSums evaluate(const Batch& batch) = 0;
   virtual double metric(const MetricSums& sums) const = 0;
+  /// Of what the test samples are where they are whole tracks of music, to be judged by score_track(); null
+  /// for data that evaluate() judges.
+  virtual const MusicShape* tracks() const { return nullptr; }
+  /// SDR, ISR, SIR, SAR (medians over windows of 1 s), utterance-level SDR and L1 loss of each stem of one
+  /// track: float64 [stems, 6]. The module is in evaluation mode.
+  virtual at::Tensor score_track(const Batch&) { return {}; }
 
   virtual std::string benchmark() const = 0;    ///< image | language | audio
   virtual std::string metric_name() const = 0;  ///< with its unit: "accuracy %"
@@ -78,5 +86,8 @@ std::unique_ptr<Task> make_image_task(const RunSpec& spec, const ImageShape& sha
 /// Text: mean negative log-probability of the next token, and perplexity: e to that mean, over words or
 /// characters as the data's tokens are; lower is better. Initial weights come from torch's default generator.
 std::unique_ptr<Task> make_language_task(const RunSpec& spec, const TextShape& shape);
+/// Music: L1 loss, SDR in dB; held-out segments are judged by their utterance-level SDR, test tracks by BSS
+/// Eval. Initial weights come from torch's default generator.
+std::unique_ptr<Task> make_audio_task(const RunSpec& spec, const MusicShape& shape);
 
 }  // namespace diffq

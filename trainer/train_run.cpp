@@ -52,6 +52,7 @@ class Training {
   [[noreturn]] void stop();
   void swap_averages();
   MetricSums measure(const Dataset& data);
+  void measure_test();
   void finish_record();
   void write_files(double& packed_mb, double& compressed_mb);
   void describe_run();
@@ -239,6 +240,15 @@ MetricSums Training::measure(const Dataset& data) {
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
+void Training::measure_test() {
+  alone([&] { quantizer_->materialize_rounded(); });
+  agree();
+  TestResult test = evaluate_test(*task_, *data_.test, spec_.eval, spec_.data.workers, communicator_);
+  record_.run.metric = test.metric;
+  record_.tracks = std::move(test.tracks);
+  for (TrackRow& row : record_.tracks) row.run_id = context_.run_id;
+}
+
 RunRecord Training::run() {
   prepare();
   while (state_.epoch < spec_.train.epochs) {
@@ -273,7 +283,7 @@ void Training::finish_record() {
   RunRow& run = record_.run;
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
-  run.metric = task_->metric(measure(*data_.test));
+  measure_test();
   const double peak = peak_memory_mb();  // of training: packing comes after
   std::array<double, 3> measured{};      // by rank 0, for all
   alone([&] {

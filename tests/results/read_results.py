@@ -32,6 +32,9 @@ COLUMNS = {
         "run_id": S, "layer": S, "weights": I, "mean_bits": F, "min_bits": F, "max_bits": F,
         **{f"bits_{width}": I for width in range(16)},
     },
+    "tracks": {
+        "run_id": S, "track": S, "source": S, "sdr": F, "isr": F, "sir": F, "sar": F, "usdr": F,
+    },
     "environment": {
         "host": S, "rank": I, "device": S, "program": S, "torch": S, "mpi": S, "nccl": S, "hdf5": S,
     },
@@ -90,6 +93,8 @@ def check_sample(file):
     assert layers.layer[0] == "conv1.weight"
     histogram = [layers[f"bits_{width}"][0] for width in range(16)]
     assert histogram == list(range(1, 17)) and sum(histogram) == layers.weights[0]
+    tracks = frame(file, "tracks")
+    assert tracks.track[0] == "A Song" and tracks.sdr[0] == 5.5 and math.isnan(tracks.sir[0]) and tracks.usdr[0] == 5.75
     environment = frame(file, "environment")
     assert list(environment.host) == ["node1", "node2"] and list(environment.nccl) == ["", "2.21.5"]
     sweeps = frame(file, "sweeps")
@@ -157,6 +162,8 @@ def check_files_of_others(sample, folder):
         file["epochs"] = np.zeros((2, 2))
 
     assert variant(lambda file: remove(file, "layers")) == "/layers: is missing"
+    # Files from before there were tracks have none.
+    assert variant(lambda file: remove(file, "tracks")) == whole
     assert variant(matrix) == "/epochs: has not one dimension"
     for version in (0, 3):
         answer = variant(lambda file: set_attribute(file, "schema_version", version))

@@ -11,7 +11,7 @@ using nlohmann::json;
 
 RunRecord sample_record() {
   const ResultFile results = sample_results();
-  return {results.runs[0], results.epochs, results.layers};
+  return {results.runs[0], results.epochs, results.layers, results.tracks};
 }
 
 TEST(Records, RoundTripThroughText) {
@@ -31,6 +31,9 @@ TEST(Records, RoundTripThroughText) {
   EXPECT_EQ(back.epochs[1].epoch, 2);
   ASSERT_EQ(back.layers.size(), 1u);
   EXPECT_EQ(back.layers[0].bits[15], 16);
+  ASSERT_EQ(back.tracks.size(), 1u);
+  EXPECT_EQ(back.tracks[0].source, "bass");
+  EXPECT_TRUE(std::isnan(back.tracks[0].sir));
 }
 
 TEST(Records, NotApplicableIsNull) {

@@ -83,6 +83,7 @@ ResultFile sample_results() {
   layer.max_bits = 15;
   for (int width = 0; width < 16; ++width) layer.bits[width] = width + 1;
   results.layers = {layer};
+  results.tracks = {{done.run_id, "A Song", "bass", 5.5, 9.25, kNotApplicable, -3.0, 5.75}};
 
   results.environment = {
       {"node1", 0, "cpu", "diffq 0.1.0", "2.11.0", "Open MPI 4.1.4", "", "1.10.8"},

@@ -50,6 +50,7 @@ void expect_same(const ResultFile& actual, const ResultFile& expected) {
   expect_same(actual.runs, expected.runs);
   expect_same(actual.epochs, expected.epochs);
   expect_same(actual.layers, expected.layers);
+  expect_same(actual.tracks, expected.tracks);
   expect_same(actual.environment, expected.environment);
   expect_same(actual.sweeps, expected.sweeps);
 }
@@ -104,6 +105,7 @@ TEST(Tables, EveryColumnIsKept) {
   fill(results.runs);
   fill(results.epochs);
   fill(results.layers);
+  fill(results.tracks);
   fill(results.environment);
   fill(results.sweeps);
   EXPECT_EQ(results.runs[0].lambda, 6);  // the sixth column of CONTRACT order

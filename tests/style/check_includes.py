@@ -24,6 +24,7 @@ LIBRARIES = {
     r"^zlib\.h$": r"^(datasets/|results/tables)",
     r"^archive(_entry)?\.h$": r"^datasets/codecs/",
     r"^(jpeglib|jerror|turbojpeg)\.h$": r"^datasets/codecs/",
+    r"^(sndfile\.h$|libav|libsw)": r"^datasets/codecs/",
     r"^torch/(torch|nn)": r"^(trainer|launcher)/",
     r"^torch/torch\.h$": r"\.cpp$",  # 27 s a file: never in a header
 }

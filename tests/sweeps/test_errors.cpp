@@ -87,9 +87,10 @@ TEST(SweepErrors, DataAndModel) {
       {data(R"("name": "mnist")"), d + ".root: is missing; it has no default"},
       {data(R"("root": "d")"), d + ".name: is missing; it has no default"},
       {data(R"("name": "minst", "root": "d")"),
-       d + R"(.name: unknown word "minst"; did you mean "mnist"? The words are mnist, idx, cifar10, cifar100, imagenet, wikitext103, text)"},
-      {data(R"("name": 3, "root": "d")"), d + ".name: must be one of the words mnist, idx, cifar10, "
-                                              "cifar100, imagenet, wikitext103, text, not 3"},
+       d + R"(.name: unknown word "minst"; did you mean "mnist"? The words are mnist, idx, cifar10, cifar100, imagenet, wikitext103, text, musdb, stems, openmsx_synthesised)"},
+      {data(R"("name": 3, "root": "d")"),
+       d + ".name: must be one of the words mnist, idx, cifar10, "
+           "cifar100, imagenet, wikitext103, text, musdb, stems, openmsx_synthesised, not 3"},
       {data(R"("name": "mnist", "root": "")"), d + ".root: must not be empty"},
       {data(R"("name": "mnist", "root": "d", "workers": 0)"),
        d + ".workers: must be a whole number from 1 to 1024, not 0"},
@@ -114,7 +115,7 @@ TEST(SweepErrors, DataAndModel) {
        d + ".augment.crop: must be a whole number from 1 to 16384, not 0"},
       {model(R"({"name": "resnet21"})"),
        kB +
-           R"(.model.name: unknown word "resnet21"; did you mean "resnet20"? The words are small_cnn, resnet20, resnet18, mobilenet, wide_resnet28_10, cifar_vit, deit_tiny, deit_small, deit_base, efficientnet_b3, transformer_lm)"},
+           R"(.model.name: unknown word "resnet21"; did you mean "resnet20"? The words are small_cnn, resnet20, resnet18, mobilenet, wide_resnet28_10, cifar_vit, deit_tiny, deit_small, deit_base, efficientnet_b3, transformer_lm, demucs)"},
       {model(R"({"name": "resnet20", "batchnorm": false})"),
        kB + ".model.batchnorm: resnet20 has no batchnorm; its keys are name"},
       {model(R"({"name": "deit_tiny", "dropout": 0.1})"),

@@ -12,8 +12,9 @@ namespace {
 TEST(SweepFiles, Demo) {
   const Sweep sweep = read_text(shipped("demo.json"));
   EXPECT_EQ(sweep.name, "demo");
-  ASSERT_EQ(sweep.runs.size(), 2u * (1 + 3 + 4) + (1 + 1 + 2));
+  ASSERT_EQ(sweep.runs.size(), 2u * (1 + 3 + 4) + (1 + 1 + 2) + (1 + 1 + 2));
   EXPECT_EQ(sweep.runs[16].spec.data.name, DataName::text);
+  EXPECT_EQ(sweep.runs[20].spec.data.name, DataName::openmsx_synthesised);
   std::set<std::string> ids;
   for (const auto& run : sweep.runs) ids.insert(run.run_id);
   EXPECT_EQ(ids.size(), sweep.runs.size());
@@ -200,6 +201,60 @@ TEST(SweepFiles, WikiText103IsThePublishedRecipe) {
     }
   }
   EXPECT_EQ(lambdas, (std::set<double>{0.1, 0.5, 1, 5, 10, 50}));
+}
+
+TEST(SweepFiles, MusdbIsThePublishedRecipe) {
+  const Sweep sweep = read_text(shipped("musdb.json"));
+  EXPECT_EQ(sweep.name, "musdb");
+  ASSERT_EQ(sweep.runs.size(), 3u * (1 + 4 + 4 + 5));
+  for (const Method method : {Method::qat, Method::lsq}) EXPECT_EQ(bits_of(sweep, method), kBitsOfThreeSeeds);
+  std::set<double> lambdas;
+  for (const auto& run : sweep.runs) {
+    const RunSpec& spec = run.spec;
+    EXPECT_EQ(spec.data.name, DataName::musdb);
+    EXPECT_EQ(spec.data.music.rate, 44100);
+    EXPECT_EQ(spec.data.music.segment_seconds, 10);
+    EXPECT_EQ(spec.model.demucs.channels, 64);
+    EXPECT_EQ(spec.model.demucs.depth, 6);
+    EXPECT_EQ(spec.train.epochs, 360);
+    EXPECT_EQ(spec.train.batch_size, 64);
+    EXPECT_EQ(spec.train.optimizer.name, OptimizerName::adam);
+    EXPECT_EQ(spec.quant.min_size_mb, 1);
+    // Neighbours that exchange their stems are on one rank.
+    EXPECT_EQ(spec.train.batch_size / sweep.ranks_per_run % spec.data.music.augment.remix_group, 0);
+    if (spec.method.method == Method::diffq) {
+      EXPECT_EQ(spec.method.group_size, 8);
+      EXPECT_EQ(spec.method.bits_lr, 1e-3);
+      lambdas.insert(spec.method.lambda);
+    }
+  }
+  EXPECT_TRUE(lambdas.contains(3e-4));
+}
+
+TEST(SweepFiles, AudioSmall) {
+  const Sweep sweep = read_text(shipped("audio_small.json"));
+  ASSERT_EQ(sweep.runs.size(), 1u + 2 + 1 + 3);
+  for (const auto& run : sweep.runs) {
+    EXPECT_EQ(run.spec.data.name, DataName::openmsx_synthesised);
+    EXPECT_EQ(run.spec.eval.separation->overlap, 0.25);
+  }
+}
+
+TEST(SweepFiles, SettingsOfMusicAreOfMusicAlone) {
+  const std::string music = R"({"sweep": "s", "benchmarks": [{"data": {"name": "stems", "root": "r"MORE},
+                                "model": {"name": "demucs"}, "methods": [{"method": "fp32"}]}]})";
+  const auto with = [&](const std::string& more) {
+    std::string text = music;
+    return text.replace(text.find("MORE"), 4, more);
+  };
+  EXPECT_EQ(read_text(with("")).runs[0].spec.eval.batch_size, 4);
+  EXPECT_THROW(read_text(with(R"(, "valid_samples": 1)")), std::invalid_argument);
+  EXPECT_THROW(read_text(with(R"(, "augment": {"min_gain": 2})")), std::invalid_argument);
+  EXPECT_THROW(
+      read_text(
+          R"({"sweep": "s", "benchmarks": [{"data": {"name": "mnist", "root": "r"}, "eval": {"shifts": 2},
+                             "model": {"name": "resnet20"}, "methods": [{"method": "fp32"}]}]})"),
+      std::invalid_argument);
 }
 
 /// What both files for ImageNet say.

@@ -9,11 +9,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "quant/quantizer.h"
 #include "tests/quant/hdf5_reader.h"
+#include "trainer/models/demucs.h"
 #include "trainer/models/models.h"
 
 namespace diffq {
@@ -22,7 +25,25 @@ namespace {
 /// A published model of ours, and the side of the pictures that its list of parameters is for.
 struct Known {
   ModelName name;
-  int64_t side;
+  int64_t side = 0;
+  DemucsSpec demucs = {};
+};
+
+/// For input of these sizes; `outputs`: classes of pictures.
+struct Network {
+  Network(const Known& known, const std::vector<int64_t>& input, int64_t outputs) {
+    const auto take = [&](const auto& model) {
+      module = model;
+      forward = [model](const at::Tensor& x) { return model->forward(x); };
+    };
+    if (known.name == ModelName::demucs) {
+      take(std::make_shared<Demucs>(known.demucs, 4, input.at(1)));
+    } else {
+      take(make_image_model({.name = known.name}, {input.at(1), input.at(2), input.at(3), outputs}));
+    }
+  }
+  std::shared_ptr<torch::nn::Module> module;
+  std::function<at::Tensor(const at::Tensor&)> forward;
 };
 
 const std::map<std::string, Known> kPublished{{"resnet20", {ModelName::resnet20, 32}},
@@ -32,7 +53,9 @@ const std::map<std::string, Known> kPublished{{"resnet20", {ModelName::resnet20,
                                               {"deit_tiny_patch16_224", {ModelName::deit_tiny, 224}},
                                               {"deit_small_patch16_224", {ModelName::deit_small, 224}},
                                               {"deit_base_patch16_224", {ModelName::deit_base, 224}},
-                                              {"efficientnet_b3", {ModelName::efficientnet_b3, 300}}};
+                                              {"efficientnet_b3", {ModelName::efficientnet_b3, 300}},
+                                              {"demucs", {ModelName::demucs}},
+                                              {"demucs_c4_d3", {ModelName::demucs, 0, {4, 3}}}};
 
 /// What the files of the folder say of one model.
 struct Published {
@@ -67,7 +90,7 @@ nlohmann::json names_and_shapes(const Named& tensors) {
 }
 
 /// A quantizer over the parameters of a model, for its sizes alone: all copies share their memory.
-std::unique_ptr<Quantizer> bound_quantizer(const MethodSpec& method, const ImageModel& model) {
+std::unique_ptr<Quantizer> bound_quantizer(const MethodSpec& method, const torch::nn::Module& model) {
   auto quantizer = make_quantizer(method, {});
   int64_t largest = 0;
   for (const auto& parameter : model.parameters()) largest = std::max(largest, parameter.numel());
@@ -94,7 +117,7 @@ std::unique_ptr<Quantizer> bound_quantizer(const MethodSpec& method, const Image
 }
 
 /// The size that "uniform_4", "lsq_4", "diffq_g8_init8" and "diffq_g8_init8_true" stand for.
-double size_mb(const std::string& what, const ImageModel& model) {
+double size_mb(const std::string& what, const torch::nn::Module& model) {
   MethodSpec method;
   int bits = 0, group_size = 0;
   if (std::sscanf(what.c_str(), "diffq_g%d_init%d", &group_size, &bits) == 2) {
@@ -109,7 +132,7 @@ double size_mb(const std::string& what, const ImageModel& model) {
   return bound_quantizer(method, model)->size_mb();
 }
 
-void check_list(const nlohmann::json& list, const ImageModel& model) {
+void check_list(const nlohmann::json& list, const torch::nn::Module& model) {
   EXPECT_EQ(names_and_shapes(model.named_parameters()), list.at("named_parameters"));
   EXPECT_EQ(names_and_shapes(model.named_buffers()), list.at("named_buffers"));
   int64_t parameters = 0;
@@ -143,8 +166,9 @@ class PublishedModel {
   PublishedModel(std::string name, const Known& known) : name_(std::move(name)), known_(known) {}
 
   void check(const nlohmann::json& list) {
+    if (known_.name == ModelName::demucs) return check_list(list, *network({1, 2, 0}, 0).module);
     const std::vector<int64_t> last = list.at("named_parameters").back().at(1);
-    check_list(list, of_shape({3, known_.side, known_.side, last.at(0)}));
+    check_list(list, *network({1, 3, known_.side, known_.side}, last.at(0)).module);
   }
 
   void check(const Hdf5File& file) {
@@ -154,9 +178,9 @@ class PublishedModel {
     const std::vector<double> output = file.doubles(at + "output");
     const at::Tensor expected = torch::tensor(output, at::kDouble).view(file.shape(at + "output"));
     const at::Tensor input = at::arange(c10::multiply_integers(sizes), at::kDouble).pow(1.1) * 0.017;
-    ImageModel& model = of_shape({sizes.at(1), sizes.at(2), sizes.at(3), expected.size(-1)});
-    fill(model, file.number("/", "fill_k"));
-    model.eval();
+    const Network& model = network(sizes, expected.size(-1));
+    fill(*model.module, file.number("/", "fill_k"));
+    model.module->eval();
     const at::Tensor ours = model.forward(input.sin().to(at::kFloat).view(sizes)).to(at::kDouble);
     ASSERT_EQ(ours.sizes(), expected.sizes());
     const double off = (ours - expected).abs().max().item<double>() / expected.abs().max().item<double>();
@@ -165,17 +189,19 @@ class PublishedModel {
   }
 
  private:
-  ImageModel& of_shape(const ImageShape& shape) {
-    const std::vector<int64_t> sizes{shape.channels, shape.height, shape.width, shape.classes};
-    if (sizes != sizes_) model_ = make_image_model({.name = known_.name}, shape);
-    sizes_ = sizes;
-    return *model_;
+  /// Made again for another shape alone.
+  const Network& network(const std::vector<int64_t>& input, int64_t outputs) {
+    std::vector<int64_t> shape = input;
+    shape[0] = outputs;  // in place of the number of samples
+    if (shape != shape_) network_.emplace(known_, input, outputs);
+    shape_ = shape;
+    return *network_;
   }
 
   std::string name_;
   Known known_;
-  std::vector<int64_t> sizes_;
-  std::shared_ptr<ImageModel> model_;
+  std::vector<int64_t> shape_;
+  std::optional<Network> network_;
 };
 
 TEST(ModelReference, EveryModelOfTheFolder) {
