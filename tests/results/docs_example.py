@@ -10,7 +10,7 @@ import tempfile
 
 import h5py
 
-TABLES = ["runs", "epochs", "layers", "environment", "sweeps"]
+TABLES = ["runs", "epochs", "layers", "tracks", "environment", "sweeps"]
 
 
 def examples(text, language):
