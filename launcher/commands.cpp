@@ -40,7 +40,7 @@ std::string checkpoint_text(const std::filesystem::path& folder, const std::stri
 }  // namespace
 
 int plan_command(const std::string& sweep_file, const std::vector<std::string>& overrides,
-                 const std::string& out) {
+                 const std::string& out, const std::string& program) {
   const LoadedSweep loaded = load_sweep(sweep_file, overrides);
   const Sweep& sweep = loaded.sweep;
   FolderState folder;
@@ -51,7 +51,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   }
   std::vector<PlanColumns> details;
   std::map<std::string, RunFootprint> sizes;
-  RankMemory memory;
+  RankMemory memory(program);
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
     // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
     // should not take minutes.

@@ -134,7 +134,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
 
 int dispatch(const CLI::App& app, const Arguments& arguments) {
   if (app.got_subcommand("plan")) {
-    return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out);
+    return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out,
+                               "/proc/self/exe");
   }
   if (app.got_subcommand("dry-run")) return diffq::dry_run_command();
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);

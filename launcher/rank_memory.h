@@ -12,8 +12,11 @@ namespace diffq {
 
 class RankMemory {
  public:
+  /// `program`: diffq itself, to be started with `dry-run`; "": memory is not measured.
+  explicit RankMemory(std::string program) : program_(std::move(program)) {}
+
   /// Peak resident MB (2^20 bytes) of a rank: what peak_memory_mb in results.h5 will be. NaN when a try ends
-  /// badly: there is not enough memory here. What runs have in common is tried once.
+  /// badly (there is not enough memory here) or is not made. What runs have in common is tried once.
   double mb(const Run& run, int ranks);
 
  private:
@@ -22,6 +25,7 @@ class RankMemory {
     double least_share = 0, least_mb = 0;  ///< of the first try
   };
 
+  std::string program_;
   std::map<std::string, Peaks> kinds_;  ///< by what decides memory but for the method; of the first one tried
   std::map<std::string, double> least_mb_;  ///< of every kind and method
 };

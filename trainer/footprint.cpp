@@ -46,10 +46,12 @@ RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
 
 double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share) {
   const auto part = [&](int64_t samples) {
-    return std::max<int64_t>(2, std::llround(share * double(samples)));
+    return std::min(samples, std::max<int64_t>(2, std::llround(share * double(samples))));
   };
+  // Even, as mixup wants it, where there is more than one.
+  const int64_t batch = part(spec.train.batch_size / ranks / spec.train.accumulate_steps);
   RunSpec few = spec;
-  few.train.batch_size = part(spec.train.batch_size / ranks / spec.train.accumulate_steps) / 2 * 2;
+  few.train.batch_size = batch > 1 ? batch / 2 * 2 : 1;
   few.train.accumulate_steps = 1;
   few.train.epochs = std::min<int64_t>(1, spec.train.epochs);
   few.train.max_skipped_steps = kSteps;

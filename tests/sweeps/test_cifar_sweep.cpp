@@ -26,7 +26,7 @@ TEST(CifarSweep, IsPlanned) {
   const int status = plan_command(std::string(DIFFQ_SOURCE_DIR) + "/sweeps/cifar10_resnet18.json",
                                   {"benchmarks.0.data.root=\"" + folder.path().string() + "\"",
                                    "benchmarks.0.data.valid_samples=20", "seeds=[1]"},
-                                  "");
+                                  /*out=*/"", /*program=*/"");
   const std::string text = testing::internal::GetCapturedStdout();
   EXPECT_EQ(status, 0);
   EXPECT_EQ(count_of(text, "cifar10  resnet18"), 18u) << text;

@@ -1,4 +1,4 @@
-#include "trainer/footprint.h"
+#include "trainer/train_run.h"
 
 #include <gtest/gtest.h>
 
