@@ -121,11 +121,14 @@ def refuses(*arguments, words):
 
 def test_wrong_music_is_refused_once_before_anything_is_made(folder):
     root, out = write_music(folder / "music"), folder / "out"
-    (root / "test/e/vocals.wav").unlink()
+    stem = root / "test/e/vocals.wav"
+    sound = stem.read_bytes()
+    stem.unlink()
     path = write_sweep(folder / "s.json", sweep(root, METHODS))
     outcome = expect_code(2, 2, "run", path, "--out", out)
     assert "test/e/vocals.wav: is not there" in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
     assert not out.exists()
+    stem.write_bytes(sound)
     for data, words in (({"rate": 44100}, "has 8000 frames a second, not 44100"),
                         ({"segment_seconds": 0}, "segment_seconds"), ({"valid_samples": 3}, "valid_samples")):
         outcome = expect_code(2, 0, "plan", write_sweep(path, sweep(root, METHODS, **data)))
