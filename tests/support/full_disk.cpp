@@ -1,7 +1,7 @@
 // Preloaded into a program under test. From its n-th such call on (DIFFQ_FULL_AFTER=n), or only then (with
 // DIFFQ_FULL_ONCE), the disk is full below the folder DIFFQ_FULL_FOLDER: writing, syncing and making files
-// give ENOSPC. DIFFQ_FULL_COUNT: a file that gets the number of such calls at the end. DIFFQ_CLOCK_BACK=s:
-// the wall clock goes back by an hour, s seconds after the start.
+// give ENOSPC. DIFFQ_FULL_COUNT: a file that gets the number of such calls at the end. DIFFQ_CLOCK_BACK=n:
+// the wall clock goes back by an hour after it was asked n times.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -104,8 +104,8 @@ int clock_gettime(clockid_t clock, timespec* now) noexcept {
   const int result = REAL(clock_gettime)(clock, now);
   const char* back = std::getenv("DIFFQ_CLOCK_BACK");
   if (clock != CLOCK_REALTIME || back == nullptr) return result;
-  static const std::time_t start = now->tv_sec;
-  if (now->tv_sec - start >= std::atol(back)) now->tv_sec -= 3600;
+  static std::atomic<long> asked{0};
+  if (asked++ >= std::atol(back)) now->tv_sec -= 3600;
   return result;
 }
 std::time_t time(std::time_t* to) noexcept {
