@@ -52,6 +52,7 @@ int internal_failure(const std::string& what) {
 struct Arguments {
   std::string sweep_file, folder, plan_out;
   std::string path, data, root;
+  std::string request;
   std::string sound, stems_out;
   bool deep = false, watch = false;
   diffq::ExportOptions model_export;
@@ -70,7 +71,9 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   plan->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
 
-  app.add_subcommand("dry-run", "What plan starts to measure memory")->group("");  // hidden
+  CLI::App* dry_run =
+      app.add_subcommand("dry-run", "What plan starts to measure memory")->group("");  // hidden
+  dry_run->add_option("REQUEST", arguments.request)->required();
 
   CLI::App* run = app.add_subcommand("run", "Train what is missing of a sweep; under mpirun -n N on N ranks");
   run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
@@ -137,7 +140,7 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
     return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out,
                                "/proc/self/exe");
   }
-  if (app.got_subcommand("dry-run")) return diffq::dry_run_command();
+  if (app.got_subcommand("dry-run")) return diffq::dry_run_command(arguments.request);
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
   if (app.got_subcommand("status")) return diffq::status_command(arguments.folder, arguments.watch);
   if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path, arguments.deep);

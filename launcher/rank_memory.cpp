@@ -8,9 +8,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <functional>
-#include <iostream>
-#include <iterator>
 
 #include "launcher/group_runner.h"
 #include "launcher/world.h"
@@ -31,24 +28,20 @@ struct Try {
 
 double seconds_of(const timeval& time) { return double(time.tv_sec) + double(time.tv_usec) * 1e-6; }
 
-// The program with `input`. Its peak is NaN when it does not end well.
-Try try_with(const std::string& program, double share, const std::string& input) {
+// The program, asked for one dry run. Its peak is NaN when it does not end well.
+Try try_with(const std::string& program, double share, const std::string& asked) {
   Try result{.share = share};
-  int in[2], out[2];
-  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return result;
+  int out[2];
+  if (pipe2(out, O_CLOEXEC) != 0) return result;
   const pid_t child = fork();
   if (child == 0) {
-    dup2(in[0], STDIN_FILENO);
     dup2(out[1], STDOUT_FILENO);
-    execl(program.c_str(), "diffq", "dry-run", nullptr);
+    execl(program.c_str(), "diffq", "dry-run", asked.c_str(), nullptr);
     _exit(127);
   }
-  close(in[0]);
   close(out[1]);
-  const bool asked = write(in[1], input.data(), input.size()) == ssize_t(input.size());
-  close(in[1]);
   char text[64] = {};
-  const bool told = asked && read(out[0], text, sizeof text - 1) > 0;
+  const bool told = read(out[0], text, sizeof text - 1) > 0;
   close(out[0]);
   int status = 1;
   rusage used{};
@@ -97,8 +90,8 @@ double RankMemory::mb(const Run& run, int ranks) {
   return peaks.whole_mb + least->second - peaks.least_mb;
 }
 
-int dry_run_command() {
-  const auto asked = nlohmann::json::parse(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+int dry_run_command(const std::string& request) {
+  const auto asked = nlohmann::json::parse(request);
   at::set_num_threads(compute_threads(1));
   const RunSpec spec = read_model_config(asked.at("config"), "dry-run");
   std::printf("%.6g\n", dry_run(spec, open_data(spec.data), asked.at("ranks"), asked.at("share")));

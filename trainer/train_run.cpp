@@ -51,6 +51,7 @@ class Training {
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
+  void round_weights();
   MetricSums measure(const Dataset& data);
   void measure_test();
   void finish_record();
@@ -234,15 +235,19 @@ void Training::swap_averages() {
   });
 }
 
-MetricSums Training::measure(const Dataset& data) {
+/// To the weights that the packed model holds.
+void Training::round_weights() {
   alone([&] { quantizer_->materialize_rounded(); });
   agree();
+}
+
+MetricSums Training::measure(const Dataset& data) {
+  round_weights();
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
 void Training::measure_test() {
-  alone([&] { quantizer_->materialize_rounded(); });
-  agree();
+  round_weights();
   TestResult test = evaluate_test(*task_, *data_.test, spec_.eval, spec_.data.workers, communicator_);
   record_.run.metric = test.metric;
   record_.tracks = std::move(test.tracks);
