@@ -30,8 +30,8 @@ class RankMemory {
   std::map<std::string, double> least_mb_;  ///< of every kind and method
 };
 
-/// What such a process does: one dry run of `request`, JSON of "config", "ranks" and "share"; prints the
-/// peak.
+/// What such a process does: one dry run of `request`, JSON of "config", "ranks", "share" and "with_track";
+/// prints the peak.
 int dry_run_command(const std::string& request);
 
 }  // namespace diffq

@@ -44,7 +44,7 @@ RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
   return result;
 }
 
-double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share) {
+double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share, bool with_track) {
   const auto part = [&](int64_t samples) {
     return std::min(samples, std::max<int64_t>(2, std::llround(share * double(samples))));
   };
@@ -62,10 +62,10 @@ double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double sh
   const auto evaluated = [&](const std::shared_ptr<const Dataset>& all) {
     return first(all, std::min(few.eval.batch_size, part(all->size() / ranks)));
   };
-  // Whole tracks of music would take too long: held-out segments stand for them.
   const bool tracks = std::holds_alternative<MusicShape>(data.shape);
   const DataSplits part_of{data.shape, first(data.train, kSteps * few.train.batch_size),
-                           evaluated(data.valid), tracks ? first(data.test, 0) : evaluated(data.test)};
+                           evaluated(data.valid),
+                           tracks ? first(data.test, with_track ? 1 : 0) : evaluated(data.test)};
   SoloCommunicator alone;
   RunContext context;
   context.run_id = "0";
