@@ -59,6 +59,22 @@ def test_plan(folder):
     assert folder_state(out) == before
 
 
+def test_memory_that_is_planned(folder):
+    """Against the same run's own peak. The batch is large beside the libraries: its share is most of what grows."""
+    write_data(folder / "data", train=2600, test=300)
+    sweep = small_sweep(folder / "data", [{"method": "fp32"}, {"method": "diffq", "lambda": 2}], epochs=1)
+    sweep["benchmarks"][0]["train"]["batch_size"] = 1280
+    path = write_sweep(folder / "s.json", sweep)
+    fields = {cells[0]: cells for cells in (re.split(r"\s{2,}", line) for line in expect_code(0, 0, "plan", path).out.splitlines())}
+    for method in ("fp32", "diffq"):
+        out = folder / method
+        expect_code(0, 1, "run", path, "--out", out, "--only", f"method={method}")
+        (row,) = [row for row in read_table(out / "results.h5", "runs") if row["status"] == "done"]
+        planned = float(fields[row["run_id"]][-1])
+        assert 0.8 < planned / row["peak_memory_mb"] < 1.1, (method, planned, row["peak_memory_mb"])
+        print(f"  {method}: planned {planned} MB, taken {row['peak_memory_mb']:.0f} MB")
+
+
 def test_status(folder):
     sweep, out = write(folder, epochs=12, seeds=[1, 2, 3, 4]), folder / "out"
     process = start(2, "run", sweep, "--out", out)
@@ -180,5 +196,5 @@ def test_watch(folder):
     expect_code(2, 0, "report", folder, "--watch")
 
 
-run_tests([test_version_and_help, test_plan, test_status, test_report_of_two_folders,
+run_tests([test_version_and_help, test_plan, test_memory_that_is_planned, test_status, test_report_of_two_folders,
            test_report_of_damaged_files, test_watch])
