@@ -9,8 +9,6 @@
 #include "tests/support/idx_files.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
-#include "trainer/evaluate.h"
-#include "trainer/footprint.h"
 #include "trainer/model_file.h"
 
 namespace diffq {
@@ -25,101 +23,6 @@ RunContext context_named(const std::string& run_id) {
 RunRecord run_alone(const RunSpec& spec, const RunContext& context = context_named("0123456789ab")) {
   return train_run(spec, memory_splits(), *single_rank(), context);
 }
-
-std::string failure_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const RunFailure& failure) {
-    return failure.what();
-  }
-  return "no failure";
-}
-
-// --- evaluate ---------------------------------------------------------------------------------------------
-
-// Counts how often each sample is read.
-class CountedData : public MemoryData {
- public:
-  explicit CountedData(int64_t samples) : MemoryData(samples, kSmallShape, 4), reads(samples) {}
-  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
-    EXPECT_FALSE(augment.has_value());
-    for (const int64_t sample : samples) ++reads[sample];
-    return MemoryData::batch(samples, augment);
-  }
-  mutable std::vector<std::atomic<int>> reads;
-};
-
-TEST(Evaluate, CountsEachSampleOnceOnAnyNumberOfRanks) {
-  const RunSpec spec = [] {
-    RunSpec with_batchnorm = small_spec(Method::fp32);
-    with_batchnorm.model.batchnorm = true;
-    return with_batchnorm;
-  }();
-  // The other route: all samples in one go.
-  const auto task = make_small_task(spec);
-  task->module().eval();
-  const MemoryData data(53, kSmallShape, 4);
-  torch::NoGradGuard no_grad;
-  const MetricSums direct = task->evaluate(data.all());
-  EXPECT_EQ(direct.count, 53);
-
-  for (const int ranks : {1, 2, 3}) {
-    for (const int64_t batch_size : {1, 7, 100}) {
-      const CountedData counted(53);
-      run_as_ranks(ranks, [&](Communicator& communicator) {
-        const auto own_task = make_small_task(spec);
-        own_task->module().train();
-        const MetricSums sums = evaluate(*own_task, counted, {batch_size}, 2, communicator);
-        EXPECT_EQ(sums.count, 53);
-        EXPECT_EQ(sums.score, direct.score);
-        EXPECT_NEAR(sums.loss, direct.loss, 1e-4);
-        EXPECT_DOUBLE_EQ(own_task->metric(sums), 100 * direct.score / 53);
-      });
-      for (const auto& reads : counted.reads) EXPECT_EQ(reads, 1);
-    }
-  }
-}
-
-TEST(Evaluate, LossAndScoreAreWhatTheyAreCalled) {
-  const RunSpec spec = small_spec(Method::fp32);
-  const auto task = make_small_task(spec);
-  {
-    // Logits that are the biases: class 2 is always chosen.
-    torch::NoGradGuard no_grad;
-    for (auto& parameter : task->module().parameters()) parameter.zero_();
-    task->module().named_parameters()["linear2.bias"][2] = 1;
-  }
-  const MetricSums sums = evaluate(*task, MemoryData(40, kSmallShape, 4), {16}, 1, *single_rank());
-  EXPECT_EQ(sums.score, 10);
-  EXPECT_DOUBLE_EQ(task->metric(sums), 25);
-  const double log_sum = std::log(3 + std::exp(1.0));
-  EXPECT_NEAR(sums.loss, 30 * log_sum + 10 * (log_sum - 1), 1e-4);
-}
-
-// Can't read one sample.
-class DamagedData : public MemoryData {
- public:
-  DamagedData(int64_t samples, int64_t damaged) : MemoryData(samples, kSmallShape, 1), damaged_(damaged) {}
-  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
-    if (std::find(samples.begin(), samples.end(), damaged_) != samples.end()) {
-      throw std::runtime_error("sample " + std::to_string(damaged_) + " can't be read");
-    }
-    return MemoryData::batch(samples, augment);
-  }
-
- private:
-  int64_t damaged_;
-};
-
-TEST(Evaluate, AnUnreadableSampleFailsOnAllRanks) {
-  run_as_ranks(3, [](Communicator& communicator) {
-    const auto task = make_small_task(small_spec(Method::fp32));
-    EXPECT_EQ(failure_of([&] { evaluate(*task, DamagedData(50, 49), {}, 1, communicator); }),
-              "sample 49 can't be read");
-  });
-}
-
-// --- whole runs -------------------------------------------------------------------------------------------
 
 RunSpec learning_spec(Method method) {
   RunSpec spec = small_spec(method);
@@ -404,25 +307,6 @@ TEST(TrainRun, TellsItsProgressInOrder) {
   ASSERT_EQ(steps.size(), 20u);
   for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], static_cast<int64_t>(i) + 1);
   EXPECT_EQ(epochs, (std::vector<int64_t>{1, 2}));
-}
-
-TEST(TrainRun, FootprintIsThatOfTheModel) {
-  const RunFootprint plan = footprint(small_spec(Method::fp32), kSmallShape);
-  EXPECT_EQ(plan.parameters, 416 + 12832 + 8256 + 260);
-  EXPECT_DOUBLE_EQ(plan.size_fp32_mb, double(plan.parameters) * 4 / (1 << 20));
-  EXPECT_EQ(plan.start_size_mb, plan.size_fp32_mb);
-  EXPECT_EQ(plan.least_size_mb, plan.size_fp32_mb);
-
-  // 400 + 12800 + 8192 weights in groups of 8 are quantised; the rest is kept.
-  constexpr double kMb = 8 * (1 << 20), kQuantised = 400 + 12800 + 8192;
-  const RunSpec spec = small_spec(Method::diffq);
-  const double kept = 32.0 * (double(plan.parameters) - kQuantised);
-  const auto size = [&](double bits, double table) {
-    return (kept + kQuantised * bits + 3 * (64 + 8) + table * kQuantised / 8) / kMb;
-  };
-  const RunFootprint packed = footprint(spec, kSmallShape);
-  EXPECT_NEAR(packed.start_size_mb, size(8, 3), 1e-12) << "7 widths are left out below 8: 3 bits a group";
-  EXPECT_NEAR(packed.least_size_mb, size(2, 0), 1e-12);
 }
 
 }  // namespace

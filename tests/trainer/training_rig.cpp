@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "datasets/loader.h"
@@ -24,6 +25,13 @@ Batch MemoryData::batch(std::span<const int64_t> samples, const std::optional<Au
   const at::Tensor index =
       at::from_blob(const_cast<int64_t*>(samples.data()), {static_cast<int64_t>(samples.size())}, at::kLong);
   return {all_.input.index_select(0, index), all_.target.index_select(0, index)};
+}
+
+Batch DamagedData::batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const {
+  if (std::find(samples.begin(), samples.end(), damaged_) != samples.end()) {
+    throw std::runtime_error("sample " + std::to_string(damaged_) + " can't be read");
+  }
+  return MemoryData::batch(samples, augment);
 }
 
 DataSplits memory_splits() {
@@ -98,6 +106,15 @@ nlohmann::json without_measures(const RunRecord& record) {
     if (row.erase("seconds") != 1) throw std::logic_error("seconds");
   }
   return json;
+}
+
+std::string failure_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const RunFailure& failure) {
+    return failure.what();
+  }
+  return "no failure";
 }
 
 bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {

@@ -24,6 +24,17 @@ class MemoryData : public Dataset {
 };
 
 inline constexpr ImageShape kSmallShape{1, 8, 8, 4};
+
+/// Can't read one sample.
+class DamagedData : public MemoryData {
+ public:
+  DamagedData(int64_t samples, int64_t damaged) : MemoryData(samples, kSmallShape, 1), damaged_(damaged) {}
+  Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override;
+
+ private:
+  int64_t damaged_;
+};
+
 /// 320 training samples, 70 held out, 90 to test on.
 DataSplits memory_splits();
 /// small_cnn without batch normalisation, batches of 32, three of the four weight matrices quantised.
@@ -89,6 +100,9 @@ std::shared_ptr<Task> make_small_task(const RunSpec& spec);
 
 /// All of a record that is a function of the specification; times and memory are not.
 nlohmann::json without_measures(const RunRecord& record);
+
+/// The reason of the RunFailure that `work` throws.
+std::string failure_of(const std::function<void()>& work);
 
 /// Whether two lists of tensors hold the same bits.
 bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b);
