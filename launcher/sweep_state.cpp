@@ -42,7 +42,7 @@ RunRow planned_row(const Run& run, int ranks) {
   row.model = word_of(kModelNames, run.spec.model.name);
   row.method = word_of(kMethodNames, run.spec.method.method);
   if (run.spec.method.method == Method::diffq) {
-    row.lambda = run.spec.method.lambda;
+    row.lambda = lambda_of(run.spec.method).value_or(kNotApplicable);
     row.group_size = static_cast<double>(run.spec.method.group_size);
   } else if (run.spec.method.method != Method::fp32) {
     row.bits = run.spec.method.bits;

@@ -77,14 +77,19 @@ int64_t DiffQ::own_count(int64_t numel) const {
   return (numel + group - 1) / group;
 }
 
-void DiffQ::initialize_own() {
-  double part = (method_.init_bits - method_.min_bits) / (method_.max_bits - method_.min_bits);
+/// The logit that stands for so many bits, between min_bits and max_bits.
+float DiffQ::logit_of(double bits) const {
+  double part = (bits - method_.min_bits) / (method_.max_bits - method_.min_bits);
   if (method_.parametrisation == Parametrisation::noise) {
     const double low = -std::log(std::exp2(method_.min_bits) - 1),
                  high = -std::log(std::exp2(method_.max_bits) - 1);
-    part = (-std::log(std::exp2(method_.init_bits) - 1) - low) / (high - low);
+    part = (-std::log(std::exp2(bits) - 1) - low) / (high - low);
   }
-  for (QuantizedTensor& tensor : quantized_) tensor.own.fill_(std::log(part / (1 - part)));
+  return static_cast<float>(std::log(part / (1 - part)));
+}
+
+void DiffQ::initialize_own() {
+  for (QuantizedTensor& tensor : quantized_) tensor.own.fill_(logit_of(method_.init_bits));
 }
 
 void DiffQ::use_given_noise(std::vector<at::Tensor> noise) { given_noise_ = std::move(noise); }

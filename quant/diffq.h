@@ -18,6 +18,7 @@ class DiffQ : public BaseQuantizer {
   void initialize_own() override;
   void pull_back(std::span<const size_t> tensors) override;
   void add_size_gradient(double lambda) override;
+  void fit_size(double target_mb) override;
   double expected_size_mb() const override;
 
   /// The real-valued bits of every group of a tensor, [own_count]; computed in float32 in the published
@@ -40,6 +41,8 @@ class DiffQ : public BaseQuantizer {
   void finish_split_groups(size_t tensor);
   void add_range_gradient(size_t tensor);
   double side_bits(size_t tensor, double max_bits) const;
+  float logit_of(double bits) const;
+  bool move_bits(int by, bool widen, double target_mb);
 
   MethodSpec method_;
   GroupMap map_;

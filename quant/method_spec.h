@@ -56,7 +56,8 @@ struct MethodSpec {
       scale_lr;  ///< lsq: learning rate of the scales, under the weights' schedule; absent: the weights'
 
   // diffq
-  double lambda = 0;       ///< loss per MB (2^20 bytes)
+  double lambda = 0;       ///< loss per MB (2^20 bytes); of a run with a target not used
+  double target_mb = 0;    ///< the size to end with at most; 0: none, lambda decides
   int64_t group_size = 8;  ///< entries a group; 0: one group a tensor
   NoiseKind noise = NoiseKind::gaussian;
   Parametrisation parametrisation = Parametrisation::bits;
@@ -66,5 +67,11 @@ struct MethodSpec {
   double bits_lr = 1e-3;
   RankNoise rank_noise = RankNoise::independent;
 };
+
+/// λ of a diffq run that was given one.
+inline std::optional<double> lambda_of(const MethodSpec& method) {
+  if (method.method != Method::diffq || method.target_mb > 0) return std::nullopt;
+  return method.lambda;
+}
 
 }  // namespace diffq

@@ -33,6 +33,7 @@ class SpecWriter {
     if (value != table[0].second) put(key, word_of(value, table));
     keys.push_back(key);
   }
+  void excludes(const std::string&, const std::string&) {}
   void optional_real(const std::string& key, const std::optional<double>& value, const Range&) {
     put(key, value ? nlohmann::json(*value) : nlohmann::json());
   }
@@ -301,7 +302,9 @@ void list_keys(Keys& keys, MethodSpec& spec) {
     keys.whole("bits", spec.bits, Range::between(lsq ? 2 : 1, 15), Need::required);
   if (spec.method == Method::ptq) keys.word("clip", spec.clip, kClipNames);
   if (spec.method == Method::diffq) {
-    keys.real("lambda", spec.lambda, Range::at_least(0), Need::required);
+    keys.excludes("target_mb", "lambda");
+    keys.later_real("target_mb", spec.target_mb, Range::above(0));
+    if (spec.target_mb == 0) keys.real("lambda", spec.lambda, Range::at_least(0), Need::required);
     keys.whole("group_size", spec.group_size, Range::at_least(0));
     keys.word("noise", spec.noise, kNoiseKindNames);
     keys.word("parametrisation", spec.parametrisation, kParametrisationNames);

@@ -12,6 +12,7 @@
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
+#include "trainer/size_penalty.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
 #include "trainer/weight_average.h"
@@ -51,6 +52,7 @@ class Training {
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
+  void fit_size();
   void round_weights();
   MetricSums measure(const Dataset& data);
   void measure_test();
@@ -68,6 +70,7 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<SizePenalty> penalty_;
   std::optional<WeightAverage> average_;
   RunRecord record_;
   TrainingState state_;
@@ -106,6 +109,9 @@ void Training::prepare() {
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
   alone([&] {
     quantizer_->initialize_own();
+    penalty_.emplace(spec_.method, quantizer_->size_mb(),
+                     steps_per_epoch(data_.train->size(), spec_.train.batch_size) * spec_.train.epochs);
+    state_.penalty = penalty_->start();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
@@ -132,7 +138,7 @@ void Training::restore() {
     }
   });
   agree();
-  state_ = std::move(restored.state);
+  if (!restored.file.empty()) state_ = std::move(restored.state);
 }
 
 /// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
@@ -197,7 +203,9 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     StepResult result;
     alone([&] {
-      result = step_->run(step, state_.lr, next_batch, signal == Signal::stop);
+      const double lambda = penalty_->lambda(step, [&] { return quantizer_->size_mb(); }, state_.penalty);
+      result = step_->run(step, {state_.lr, lambda}, next_batch, signal == Signal::stop);
+      state_.lambda_sum += lambda;
       if (communicator_.rank() == 0)
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
     });
@@ -222,6 +230,7 @@ EpochRow Training::train_epoch() {
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
   }
   row.lr = state_.lr;
+  if (spec_.method.method == Method::diffq) row.lambda = state_.lambda_sum / static_cast<double>(steps);
   row.train_loss =
       state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
   row.seconds = state_.epoch_seconds;
@@ -232,6 +241,13 @@ EpochRow Training::train_epoch() {
 void Training::swap_averages() {
   alone([&] {
     if (average_) average_->swap();
+  });
+}
+
+/// At the end, to the size that was asked for.
+void Training::fit_size() {
+  alone([&] {
+    if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
   });
 }
 
@@ -259,6 +275,7 @@ RunRecord Training::run() {
   while (state_.epoch < spec_.train.epochs) {
     EpochRow row = train_epoch();
     swap_averages();
+    if (state_.epoch + 1 == spec_.train.epochs) fit_size();
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;

@@ -116,7 +116,7 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
       weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
       own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
 
-StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch, bool stop) {
+StepResult TrainStep::run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch, bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure;
@@ -151,11 +151,11 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
   for (const auto& entry : store_.entries()) {
     if (entry.own_count > 0 && communicator_.size() > 1) store_.own_gradient_of(entry).mul_(mean);
   }
-  quantizer_.add_size_gradient(spec_.method.lambda);
+  quantizer_.add_size_gradient(rates.lambda);
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
-  weights_optimizer_.step(lr, mean * clip);
-  const double own_lr = spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(lr);
+  weights_optimizer_.step(rates.lr, mean * clip);
+  const double own_lr = spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(rates.lr);
   own_optimizer_.step(own_lr, 1.0);
   quantizer_.constrain_own();
   return result;

@@ -18,6 +18,12 @@ struct StepResult {
   bool stop = false;         ///< some rank was told to stop: all leave after this step
 };
 
+/// What changes from step to step.
+struct StepRates {
+  double lr = 0;      ///< of the weights
+  double lambda = 0;  ///< loss per MB
+};
+
 class TrainStep {
  public:
   /// Everything is borrowed. `run_key` names the run in all random choices but shared noise, which is the
@@ -29,7 +35,7 @@ class TrainStep {
   /// rank throws before its gradients are summed, all ranks throw RunFailure with its reason. What goes wrong
   /// after that, in the update, is thrown on this rank alone, as it is: the caller tells the group when it
   /// meets next.
-  StepResult run(int64_t step, double lr, const std::function<Batch()>& next_batch, bool stop = false);
+  StepResult run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch, bool stop = false);
 
   Optimizer& weights_optimizer() { return weights_optimizer_; }
   Optimizer& own_optimizer() { return own_optimizer_; }

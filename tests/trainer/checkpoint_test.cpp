@@ -133,6 +133,20 @@ TEST_F(CheckpointTest, ARunStoppedAnywhereEndsAsIfItNeverHadBeen) {
   }
 }
 
+TEST_F(CheckpointTest, OnTheWayToATarget) {
+  RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  spec.method.target_mb = 0.014;
+  const Ended whole = train(spec, 2);
+  for (const int64_t stop : {4, 9, 17, 29}) {
+    start_again();
+    train(spec, 2, stop);
+    const Ended resumed = train(spec, 2);
+    EXPECT_EQ(resumed.first_step, stop + 1);
+    EXPECT_EQ(resumed.record, whole.record) << "stopped before step " << stop;
+    EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
+  }
+}
+
 TEST_F(CheckpointTest, StoppedAtEveryFewSteps) {
   const RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
   const Ended whole = train(spec, 1);

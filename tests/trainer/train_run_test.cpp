@@ -101,6 +101,35 @@ TEST(TrainRun, SizeFallsAsLambdaGrows) {
   for (size_t i = 1; i < sizes.size(); ++i) EXPECT_LT(sizes[i], sizes[i - 1]);
 }
 
+TEST(TrainRun, EndsAtTheTargetFromBelow) {
+  TemporaryFolder folder;
+  for (const double target : {0.0085, 0.012, 0.018}) {
+    for (const double ema : {0.0, 0.9}) {
+      RunSpec spec = learning_spec(Method::diffq);
+      spec.method.target_mb = target;
+      spec.train.ema = ema;
+      RunContext context = context_named("0123456789ab");
+      context.model_file = folder.path() / "model.safetensors";
+      const RunRecord record = run_alone(spec, context);
+      EXPECT_LE(record.run.size_mb, target);
+      EXPECT_GT(record.run.size_mb, 0.99 * target);
+      EXPECT_EQ(record.epochs.back().size_mb, record.run.size_mb);
+      EXPECT_GT(record.run.metric, 80);
+      int64_t packed = 0;  // the levels, ranges and widths of the file
+      const PackedModel file = PackedModel::read(context.model_file);
+      for (const ModelTensor& tensor : file.tensors()) packed += static_cast<int64_t>(tensor.bytes.size());
+      EXPECT_NEAR(static_cast<double>(packed), record.run.size_mb * 1048576, 3 * 17);
+      for (const EpochRow& row : record.epochs) EXPECT_GE(row.lambda, 0);
+    }
+  }
+}
+
+TEST(TrainRun, LambdaOfEachEpochIsInItsRow) {
+  for (const EpochRow& row : run_alone(learning_spec(Method::diffq)).epochs) EXPECT_EQ(row.lambda, 1);
+  for (const EpochRow& row : run_alone(learning_spec(Method::qat)).epochs)
+    EXPECT_TRUE(std::isnan(row.lambda));
+}
+
 TEST(TrainRun, InitialWeightsAreThoseOfTheSeedAndModel) {
   TemporaryFolder folder;
   const auto initial = [&](Method method, double lambda, uint64_t seed) {

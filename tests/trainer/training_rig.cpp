@@ -84,7 +84,7 @@ StepResult TrainingRig::step(int64_t number) {
       training_batches(data_.train->size(), spec.train.batch_size, spec.train.accumulate_steps, spec.seed,
                        number / steps, communicator_.rank(), communicator_.size(), number % steps);
   size_t next = 0;
-  return train_step.run(number, spec.train.optimizer.lr,
+  return train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda},
                         [&] { return data_.train->batch(batches[next++], {}); });
 }
 

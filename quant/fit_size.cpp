@@ -1,0 +1,67 @@
+// DiffQ::fit_size: whole bits for a size that was asked for.
+
+#include <algorithm>
+#include <cmath>
+
+#include "quant/diffq.h"
+#include "quant/grid.h"
+
+namespace diffq {
+namespace {
+
+/// How far inside the bits that it was moved to a group ends: not so near to the edge that an average over
+/// steps or another rounding would bring it back.
+constexpr double kInside = 0.05;
+
+/// One group that could have a bit more or less.
+struct Move {
+  double distance;  ///< of its bits from where they round otherwise
+  float* logit;
+  float before, after;
+};
+
+}  // namespace
+
+/// Gives groups one bit more or less (`by`), nearest first: as few as bring the size to the target, or as
+/// many as keep it there. `widen`: also groups that would become their tensor's widest, which may take a
+/// wider table of bits. Returns whether every group that can was moved, so that more may be wanted.
+bool DiffQ::move_bits(int by, bool widen, double target_mb) {
+  std::vector<Move> moves;
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    const at::Tensor real = real_bits(t);
+    const std::vector<int> bits = group_bits(t);
+    const int widest = bits.empty() ? 0 : *std::ranges::max_element(bits);
+    float* logits = quantized_[t].own.data_ptr<float>();
+    for (size_t k = 0; k < bits.size(); ++k) {
+      const int whole = bits[k] + by;
+      const double edge = bits[k] + 0.5 * by, moved = edge + kInside * by;
+      if (moved <= method_.min_bits || moved >= method_.max_bits || whole < 1 || (whole > widest && !widen))
+        continue;
+      moves.push_back(
+          {std::fabs(real.const_data_ptr<float>()[k] - edge), logits + k, logits[k], logit_of(moved)});
+    }
+  }
+  std::ranges::stable_sort(moves, {}, &Move::distance);
+  const auto size_with = [&](size_t count) {
+    for (size_t i = 0; i < moves.size(); ++i) *moves[i].logit = i < count ? moves[i].after : moves[i].before;
+    return size_mb();
+  };
+  // The size is monotone in the number of moves; `fits` of them will do, `enough` is the other side.
+  size_t fits = by < 0 ? moves.size() : 0, beyond = by < 0 ? 0 : moves.size() + 1;
+  while (std::max(fits, beyond) - std::min(fits, beyond) > 1) {
+    const size_t middle = (fits + beyond) / 2;
+    (size_with(middle) <= target_mb ? fits : beyond) = middle;
+  }
+  size_with(fits);
+  return fits == moves.size() && !moves.empty();
+}
+
+void DiffQ::fit_size(double target_mb) {
+  while (size_mb() > target_mb && move_bits(-1, true, target_mb)) {
+  }
+  if (size_mb() > target_mb) return;
+  while (move_bits(+1, false, target_mb) || move_bits(+1, true, target_mb)) {
+  }
+}
+
+}  // namespace diffq
