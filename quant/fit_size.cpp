@@ -13,6 +13,9 @@ namespace {
 /// steps or another rounding would bring it back.
 constexpr double kInside = 0.05;
 
+/// A logit whose bits are min_bits or, without the sign, max_bits, to the last digit.
+constexpr float kFarthest = 100;
+
 /// One group that could have a bit more or less.
 struct Move {
   double distance;  ///< of its bits from where they round otherwise
@@ -26,6 +29,8 @@ struct Move {
 /// many as keep it there. `widen`: also groups that would become their tensor's widest, which may take a
 /// wider table of bits. Returns whether every group that can was moved, so that more may be wanted.
 bool DiffQ::move_bits(int by, bool widen, double target_mb) {
+  const auto least = static_cast<int>(std::max(1.0f, round_half_even(static_cast<float>(method_.min_bits))));
+  const auto most = static_cast<int>(round_half_even(static_cast<float>(method_.max_bits)));
   std::vector<Move> moves;
   for (size_t t = 0; t < quantized_.size(); ++t) {
     const at::Tensor real = real_bits(t);
@@ -34,11 +39,12 @@ bool DiffQ::move_bits(int by, bool widen, double target_mb) {
     float* logits = quantized_[t].own.data_ptr<float>();
     for (size_t k = 0; k < bits.size(); ++k) {
       const int whole = bits[k] + by;
+      if (whole < least || whole > most || (whole > widest && !widen)) continue;
       const double edge = bits[k] + 0.5 * by, moved = edge + kInside * by;
-      if (moved <= method_.min_bits || moved >= method_.max_bits || whole < 1 || (whole > widest && !widen))
-        continue;
-      moves.push_back(
-          {std::fabs(real.const_data_ptr<float>()[k] - edge), logits + k, logits[k], logit_of(moved)});
+      const float logit = moved <= method_.min_bits   ? -kFarthest
+                          : moved >= method_.max_bits ? kFarthest
+                                                      : logit_of(moved);
+      moves.push_back({std::fabs(real.const_data_ptr<float>()[k] - edge), logits + k, logits[k], logit});
     }
   }
   std::ranges::stable_sort(moves, {}, &Move::distance);

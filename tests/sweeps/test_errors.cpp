@@ -214,6 +214,12 @@ TEST(SweepErrors, Methods) {
        kM + ".lambda: must be a number of at least 0, not -0.5"},
       {with_methods(R"({"method": "diffq", "lambda": "1"})"),
        kM + R"(.lambda: must be a number of at least 0, not "1")"},
+      {with_methods(R"({"method": "diffq", "lambda": 1, "target_mb": 2})"),
+       kM + ".target_mb: takes the place of lambda; give one of the two"},
+      {with_methods(R"({"method": "diffq", "target_mb": 0})"),
+       kM + ".target_mb: must be a number above 0, not 0"},
+      {with_methods(R"({"method": "qat", "bits": 3, "target_mb": 1})"),
+       kM + ".target_mb: qat has no target_mb; its keys are method, bits, start, train"},
       {with_methods(R"({"method": "diffq", "lambda": []})"),
        kM + ".lambda: is an empty list; give at least one entry"},
       {with_methods(R"({"method": "diffq", "lambda": [1, [2]]})"),
@@ -224,7 +230,7 @@ TEST(SweepErrors, Methods) {
       {diffq(R"("noise": "gausian")"),
        kM + R"(.noise: unknown word "gausian"; did you mean "gaussian"? The words are gaussian, uniform)"},
       {diffq(R"("bits_lr": 0)"), kM + ".bits_lr: must be a number above 0, not 0"},
-      {diffq(R"("bits": 3)"), kM + ".bits: diffq has no bits; its keys are method, lambda, group_size, "
+      {diffq(R"("bits": 3)"), kM + ".bits: diffq has no bits; its keys are method, target_mb, lambda, group_size, "
                                    "noise, parametrisation, min_bits, init_bits, "
                                    "max_bits, bits_lr, rank_noise, start, train"},
       {diffq(R"("min_bits": 0)"), kM + ".min_bits: must be a number above 0, not 0"},

@@ -54,6 +54,16 @@ TEST(RunId, OnlyTheKeysOfTheMethod) {
       R"("noise":"gaussian","parametrisation":"bits","rank_noise":"independent","start":null})");
 }
 
+TEST(RunId, ATargetTakesThePlaceOfLambda) {
+  const auto run = read_text(with_methods(R"({"method": "diffq", "target_mb": [0.05, 0.1]})")).runs.back();
+  EXPECT_EQ(run.spec.method.target_mb, 0.1);
+  EXPECT_FALSE(run.config["method"].contains("lambda"));
+  EXPECT_EQ(run.config["method"]["target_mb"], 0.1);
+  nlohmann::json config = run.config;
+  config["data"]["root"] = "d";
+  EXPECT_EQ(read_model_config(config.dump(), "a file").method.target_mb, 0.1);
+}
+
 TEST(RunId, UnchangedByHowItIsWritten) {
   const std::string id = last_id(kDiffq);
   const std::string rewritten = R"(// a comment

@@ -118,7 +118,7 @@ TEST(TrainRun, EndsAtTheTargetFromBelow) {
       int64_t packed = 0;  // the levels, ranges and widths of the file
       const PackedModel file = PackedModel::read(context.model_file);
       for (const ModelTensor& tensor : file.tensors()) packed += static_cast<int64_t>(tensor.bytes.size());
-      EXPECT_NEAR(static_cast<double>(packed), record.run.size_mb * 1048576, 3 * 17);
+      EXPECT_LT(static_cast<double>(packed), record.run.size_mb * 1048576 + 3 * 17);
       for (const EpochRow& row : record.epochs) EXPECT_GE(row.lambda, 0);
     }
   }
