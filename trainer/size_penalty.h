@@ -16,8 +16,8 @@ class SizePenalty {
 
   /// Where λ begins.
   double start() const;
-  /// λ of step `step` (from 0), before which the true size is size_mb(). `strength`: what λ has grown to, kept
-  /// from step to step, at first start().
+  /// λ of step `step` (from 0), before which the true size is size_mb(). `strength`: what λ has grown to,
+  /// kept from step to step, at first start().
   template <class Size>
   double lambda(int64_t step, const Size& size_mb, double& strength) const {
     return target_mb_ > 0 ? follow(step, size_mb(), strength) : strength;

@@ -203,7 +203,8 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     StepResult result;
     alone([&] {
-      const double lambda = penalty_->lambda(step, [&] { return quantizer_->size_mb(); }, state_.penalty);
+      const double lambda = penalty_->lambda(
+          step, [&] { return quantizer_->size_mb(); }, state_.penalty);
       result = step_->run(step, {state_.lr, lambda}, next_batch, signal == Signal::stop);
       state_.lambda_sum += lambda;
       if (communicator_.rank() == 0)

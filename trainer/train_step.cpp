@@ -116,7 +116,8 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
       weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
       own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
 
-StepResult TrainStep::run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch, bool stop) {
+StepResult TrainStep::run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch,
+                          bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure;

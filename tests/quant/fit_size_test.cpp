@@ -10,8 +10,8 @@ namespace diffq {
 namespace {
 
 Bound<DiffQ> make_spread(const MethodSpec& method, double middle = 0) {
-  Bound<DiffQ> bound = make(method, {random_weights(2003), random_weights(1000, 2)}, best_code_path(),
-                            {at::ones({100})});
+  Bound<DiffQ> bound =
+      make(method, {random_weights(2003), random_weights(1000, 2)}, best_code_path(), {at::ones({100})});
   for (QuantizedTensor& tensor : bound.tensors) tensor.own.copy_(at::randn_like(tensor.own) * 0.7 + middle);
   return bound;
 }

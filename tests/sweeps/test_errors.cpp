@@ -230,9 +230,10 @@ TEST(SweepErrors, Methods) {
       {diffq(R"("noise": "gausian")"),
        kM + R"(.noise: unknown word "gausian"; did you mean "gaussian"? The words are gaussian, uniform)"},
       {diffq(R"("bits_lr": 0)"), kM + ".bits_lr: must be a number above 0, not 0"},
-      {diffq(R"("bits": 3)"), kM + ".bits: diffq has no bits; its keys are method, target_mb, lambda, group_size, "
-                                   "noise, parametrisation, min_bits, init_bits, "
-                                   "max_bits, bits_lr, rank_noise, start, train"},
+      {diffq(R"("bits": 3)"),
+       kM + ".bits: diffq has no bits; its keys are method, target_mb, lambda, group_size, "
+            "noise, parametrisation, min_bits, init_bits, "
+            "max_bits, bits_lr, rank_noise, start, train"},
       {diffq(R"("min_bits": 0)"), kM + ".min_bits: must be a number above 0, not 0"},
       {diffq(R"("max_bits": 16)"), kM + ".max_bits: must be a number above 0 and at most 15, not 16"},
       {diffq(R"("min_bits": 8)"),

@@ -34,7 +34,8 @@ TEST(SizePenalty, ThePathFallsFromTheStartToTheTargetAndStaysThere) {
 TEST(SizePenalty, ActsOnlyAboveThePathAndGrowsThere) {
   const SizePenalty penalty(with_target(2), 8, 1000);
   const auto at = [&](double size, double& strength) {
-    return penalty.lambda(900, [&] { return size; }, strength);
+    return penalty.lambda(
+        900, [&] { return size; }, strength);
   };
   double strength = penalty.start();
   EXPECT_EQ(at(2, strength), 0);
@@ -53,7 +54,8 @@ TEST(SizePenalty, FindsTheLambdaThatHoldsTheTarget) {
     const SizePenalty penalty(with_target(2), 8, 1000);
     double strength = penalty.start(), size = 8, sum = 0;
     for (int64_t step = 0; step < 1000; ++step) {
-      const double lambda = penalty.lambda(step, [&] { return size; }, strength);
+      const double lambda = penalty.lambda(
+          step, [&] { return size; }, strength);
       size += 0.03 * (lambda < needed ? 1 : -1);
       size = std::min(size, 8.0);
       if (step >= 800) sum += lambda / 200;
