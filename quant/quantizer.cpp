@@ -48,6 +48,10 @@ at::Tensor Quantizer::levels(size_t tensor) const {
   return levels;
 }
 
+void Quantizer::fit_size(double) { throw std::logic_error("quantizer: has no bits to fit to a size"); }
+
+void Quantizer::freeze() { throw std::logic_error("quantizer: has no bits to freeze"); }
+
 std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant) {
   switch (method.method) {
     case Method::fp32:

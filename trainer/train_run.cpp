@@ -4,12 +4,14 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <optional>
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
+#include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
 #include "trainer/size_penalty.h"
@@ -52,6 +54,7 @@ class Training {
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
+  StepRates rates_of(int64_t step);
   void fit_size();
   void round_weights();
   MetricSums measure(const Dataset& data);
@@ -71,6 +74,7 @@ class Training {
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
   std::optional<SizePenalty> penalty_;
+  int64_t free_steps_ = 0;  ///< of the run; from then on the bits are frozen
   std::optional<WeightAverage> average_;
   RunRecord record_;
   TrainingState state_;
@@ -109,8 +113,10 @@ void Training::prepare() {
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
   alone([&] {
     quantizer_->initialize_own();
-    penalty_.emplace(spec_.method, quantizer_->size_mb(),
-                     steps_per_epoch(data_.train->size(), spec_.train.batch_size) * spec_.train.epochs);
+    const auto steps = static_cast<double>(steps_per_epoch(data_.train->size(), spec_.train.batch_size) *
+                                           spec_.train.epochs);
+    free_steps_ = static_cast<int64_t>(std::ceil((1 - spec_.method.frozen) * steps));
+    penalty_.emplace(spec_.method, quantizer_->size_mb(), free_steps_);
     state_.penalty = penalty_->start();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
@@ -169,6 +175,18 @@ void Training::stop() {
                    std::to_string(state_.epoch_steps));
 }
 
+StepRates Training::rates_of(int64_t step) {
+  if (step < free_steps_ || spec_.method.frozen == 0)
+    return {state_.lr, penalty_->lambda(
+                           step, [&] { return quantizer_->size_mb(); }, state_.penalty)};
+  if (step == free_steps_) {
+    fit_size();
+    if (average_) average_->restart_own();
+  }
+  quantizer_->freeze();
+  return {.lr = state_.lr, .frozen = true};
+}
+
 EpochRow Training::train_epoch() {
   const auto start = Clock::now();
   const int64_t epoch = state_.epoch;
@@ -203,10 +221,9 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     StepResult result;
     alone([&] {
-      const double lambda = penalty_->lambda(
-          step, [&] { return quantizer_->size_mb(); }, state_.penalty);
-      result = step_->run(step, {state_.lr, lambda}, next_batch, signal == Signal::stop);
-      state_.lambda_sum += lambda;
+      const StepRates rates = rates_of(step);
+      result = step_->run(step, rates, next_batch, signal == Signal::stop);
+      state_.lambda_sum += rates.lambda;
       if (communicator_.rank() == 0)
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
     });
@@ -245,11 +262,9 @@ void Training::swap_averages() {
   });
 }
 
-/// At the end, to the size that was asked for.
+/// To the size that was asked for.
 void Training::fit_size() {
-  alone([&] {
-    if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
-  });
+  if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
 }
 
 /// To the weights that the packed model holds.
@@ -260,6 +275,7 @@ void Training::round_weights() {
 
 MetricSums Training::measure(const Dataset& data) {
   round_weights();
+  if (spec_.eval.recalibrate_batchnorm > 0) recalibrate_batchnorm(spec_, *task_, *data_.train, communicator_);
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
@@ -276,7 +292,9 @@ RunRecord Training::run() {
   while (state_.epoch < spec_.train.epochs) {
     EpochRow row = train_epoch();
     swap_averages();
-    if (state_.epoch + 1 == spec_.train.epochs) fit_size();
+    alone([&] {
+      if (state_.epoch + 1 == spec_.train.epochs && spec_.method.frozen == 0) fit_size();
+    });
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;

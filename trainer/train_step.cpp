@@ -152,12 +152,12 @@ StepResult TrainStep::run(int64_t step, StepRates rates, const std::function<Bat
   for (const auto& entry : store_.entries()) {
     if (entry.own_count > 0 && communicator_.size() > 1) store_.own_gradient_of(entry).mul_(mean);
   }
-  quantizer_.add_size_gradient(rates.lambda);
+  if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
   weights_optimizer_.step(rates.lr, mean * clip);
   const double own_lr = spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(rates.lr);
-  own_optimizer_.step(own_lr, 1.0);
+  if (!rates.frozen) own_optimizer_.step(own_lr, 1.0);
   quantizer_.constrain_own();
   return result;
 }

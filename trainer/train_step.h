@@ -20,8 +20,9 @@ struct StepResult {
 
 /// What changes from step to step.
 struct StepRates {
-  double lr = 0;      ///< of the weights
-  double lambda = 0;  ///< loss per MB
+  double lr = 0;        ///< of the weights
+  double lambda = 0;    ///< loss per MB
+  bool frozen = false;  ///< the bits stay
 };
 
 class TrainStep {

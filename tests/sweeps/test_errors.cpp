@@ -68,8 +68,10 @@ TEST(SweepErrors, Benchmark) {
       {with_methods(kFp32, R"(, "train": [])"), kB + ".train: must be an object {...}, not []"},
       {with_methods(kFp32, R"(, "eval": {"batch_size": 0})"),
        kB + ".eval.batch_size: must be a whole number of at least 1, not 0"},
-      {with_methods(kFp32, R"(, "eval": {"recalibrate_batchnorm": 0})"),
-       kB + ".eval.recalibrate_batchnorm: unknown key; did you mean \"batch_size\"?"},
+      {with_methods(kFp32, R"(, "eval": {"recalibrate_batchnorm": -1})"),
+       kB + ".eval.recalibrate_batchnorm: must be a whole number of at least 0, not -1"},
+      {with_methods(kFp32, R"(, "eval": {"recalibrate": 0})"),
+       kB + ".eval.recalibrate: unknown key; did you mean \"batch_size\"?"},
       {with_methods(kFp32, R"(, "quant": {"min_size_mb": -1})"),
        kB + ".quant.min_size_mb: must be a number of at least 0, not -1"},
       {with_methods(kFp32, R"(, "quant": {"exclude": "conv*"})"),
@@ -228,12 +230,12 @@ TEST(SweepErrors, Methods) {
        kM + ".lambda[2]: 1.0 is already " + kM + ".lambda[0]; remove one of the two"},
       {diffq(R"("group_size": -1)"), kM + ".group_size: must be a whole number of at least 0, not -1"},
       {diffq(R"("noise": "gausian")"),
-       kM + R"(.noise: unknown word "gausian"; did you mean "gaussian"? The words are gaussian, uniform)"},
+       kM + R"(.noise: unknown word "gausian"; did you mean "gaussian"? The words are gaussian, uniform, matched)"},
       {diffq(R"("bits_lr": 0)"), kM + ".bits_lr: must be a number above 0, not 0"},
       {diffq(R"("bits": 3)"),
-       kM + ".bits: diffq has no bits; its keys are method, target_mb, lambda, group_size, "
+       kM + ".bits: diffq has no bits; its keys are method, preset, target_mb, lambda, group_size, "
             "noise, parametrisation, min_bits, init_bits, "
-            "max_bits, bits_lr, rank_noise, start, train"},
+            "max_bits, bits_lr, rank_noise, clip, frozen, start, train"},
       {diffq(R"("min_bits": 0)"), kM + ".min_bits: must be a number above 0, not 0"},
       {diffq(R"("max_bits": 16)"), kM + ".max_bits: must be a number above 0 and at most 15, not 16"},
       {diffq(R"("min_bits": 8)"),

@@ -1,4 +1,9 @@
-// DiffQ::fit_size: whole bits for a size that was asked for.
+// DiffQ's bits: what logits stand for, and whole bits for a size that was asked for.
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log2.h>
+#include <ATen/ops/sigmoid.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +13,9 @@
 
 namespace diffq {
 namespace {
+
+/// Published limits of the bits as evaluated and packed.
+constexpr int kFewestBits = 1, kMostBits = 15;
 
 /// How far inside the bits that it was moved to a group ends: not so near to the edge that an average over
 /// steps or another rounding would bring it back.
@@ -24,6 +32,40 @@ struct Move {
 };
 
 }  // namespace
+
+/// The logit that stands for so many bits, between min_bits and max_bits.
+float DiffQ::logit_of(double bits) const {
+  double part = (bits - method_.min_bits) / (method_.max_bits - method_.min_bits);
+  if (method_.parametrisation == Parametrisation::noise) {
+    const double low = -std::log(std::exp2(method_.min_bits) - 1),
+                 high = -std::log(std::exp2(method_.max_bits) - 1);
+    part = (-std::log(std::exp2(bits) - 1) - low) / (high - low);
+  }
+  return static_cast<float>(std::log(part / (1 - part)));
+}
+
+void DiffQ::initialize_own() {
+  for (QuantizedTensor& tensor : quantized_) tensor.own.fill_(logit_of(method_.init_bits));
+}
+
+at::Tensor DiffQ::real_bits(size_t t) const {
+  const at::Tensor part = at::sigmoid(quantized_[t].own);
+  if (method_.parametrisation == Parametrisation::bits)
+    return method_.max_bits * part + method_.min_bits * (1 - part);
+  const double low = -std::log(std::exp2(method_.min_bits) - 1),
+               high = -std::log(std::exp2(method_.max_bits) - 1);
+  return at::log2(1 + 1 / at::exp(high * part + low * (1 - part)));
+}
+
+std::vector<int> DiffQ::group_bits(size_t t) const {
+  const at::Tensor real = real_bits(t);
+  const float* values = real.const_data_ptr<float>();
+  std::vector<int> bits(static_cast<size_t>(real.numel()));
+  for (size_t k = 0; k < bits.size(); ++k) {
+    bits[k] = std::clamp(static_cast<int>(round_half_even(values[k])), kFewestBits, kMostBits);
+  }
+  return bits;
+}
 
 /// Gives groups one bit more or less (`by`), nearest first: as few as bring the size to the target, or as
 /// many as keep it there. `widen`: also groups that would become their tensor's widest, which may take a
