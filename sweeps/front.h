@@ -28,9 +28,9 @@ struct FrontChoice {
   Gap gap;
 };
 
-/// Which of the candidates (targets in MB, at least one) is next, where these sizes are taken: the largest, if
-/// it lies above all of them, then the smallest, if below; else, in the gap that is widest in log size, the one
-/// nearest to its middle. The first among equals.
+/// Which of the candidates (targets in MB, at least one) is next, where these sizes are taken: the largest,
+/// if it lies above all of them, then the smallest, if below; else, in the gap that is widest in log size,
+/// the one nearest to its middle. The first among equals.
 FrontChoice choose_of_front(std::span<const double> candidates, std::vector<double> taken);
 
 }  // namespace diffq

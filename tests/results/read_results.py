@@ -128,7 +128,8 @@ def replace_table(file, table, fields):
 
 def check_files_of_others(sample, folder):
     with h5py.File(sample, "r") as file:
-        fields, epochs = ([(name, file[table].dtype[name]) for name in file[table].dtype.names] for table in ("runs", "epochs"))
+        fields, epochs = ([(name, file[table].dtype[name]) for name in file[table].dtype.names]
+                          for table in ("runs", "epochs"))
     whole = "demo λ 2 2 1 2\n0123456789ab diffq\nba9876543210 lsq"
     assert read_back(sample) == whole
 
