@@ -3,15 +3,12 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#ifdef DIFFQ_WITH_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <stdexcept>
 
+#include "quant/device_memory.h"
 #include "quant/lsq.h"
 #include "quant/pieces.h"
 
@@ -25,15 +22,6 @@ struct TableRows {
 };
 
 namespace {
-
-/// A copy in the device's memory, as bytes.
-template <class Row>
-at::Tensor upload(const std::vector<Row>& rows, const at::TensorOptions& options) {
-  const auto bytes = static_cast<int64_t>(rows.size() * sizeof(Row));
-  at::Tensor host = at::empty({bytes}, at::kByte);
-  if (bytes > 0) std::memcpy(host.mutable_data_ptr(), rows.data(), static_cast<size_t>(bytes));
-  return host.to(options.device());
-}
 
 void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device) {
   if (!buffer.defined() || buffer.device() != device || buffer.scalar_type() != at::kFloat ||
@@ -60,11 +48,7 @@ DeviceQuantizer::DeviceQuantizer(const MethodSpec& method, const QuantSpec& quan
       host_(make_quantizer(method, quant)) {}
 
 Stream DeviceQuantizer::stream() const {
-#ifdef DIFFQ_WITH_CUDA
-  if (!quantized_.empty() && quantized_.front().master.is_cuda())
-    return c10::cuda::getCurrentCUDAStream(quantized_.front().master.device().index()).stream();
-#endif
-  return nullptr;
+  return quantized_.empty() ? nullptr : current_stream(quantized_.front().master.device());
 }
 
 void DeviceQuantizer::bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) {
@@ -96,9 +80,9 @@ void DeviceQuantizer::fill_table() {
   for (size_t t = 0; t < quantized_.size(); ++t) add_segment(t, rows);
   const auto options = quantized_.front().master.options();
   const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
-  table_memory_ = {upload(rows.segments, options),
-                   upload(rows.chunks, options),
-                   upload(rows.pieces, options),
+  table_memory_ = {upload(rows.segments, options.device()),
+                   upload(rows.chunks, options.device()),
+                   upload(rows.pieces, options.device()),
                    at::zeros({2 * count(rows.segments)}, options.dtype(at::kInt)),
                    at::zeros({count(rows.chunks)}, options.dtype(at::kInt)),
                    at::zeros({rows.sums}, options.dtype(at::kDouble)),
@@ -132,10 +116,7 @@ void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
   segment.groups = (segment.numel + segment.group_size - 1) / segment.group_size;
   segment.first_group = rows.groups;
   segment.first_chunk = place(rows.chunks);
-  for (int64_t begin = 0; begin < segment.numel; begin += kChunkEntries) {
-    const int64_t count = std::min<int64_t>(kChunkEntries, segment.numel - begin);
-    rows.chunks.push_back({static_cast<int32_t>(t), static_cast<int32_t>(count), begin});
-  }
+  append_chunks(static_cast<int32_t>(t), segment.numel, rows.chunks);
   segment.chunk_count = place(rows.chunks) - segment.first_chunk;
   segment.group_shift =
       has_fast_path(segment.group_size) ? std::countr_zero(static_cast<uint64_t>(segment.group_size)) : -1;
@@ -224,7 +205,7 @@ void DeviceQuantizer::round_diffq() {
   std::vector<uint8_t> widths;
   for (const TensorBits& tensor : bits()) widths.insert(widths.end(), tensor.bits.begin(), tensor.bits.end());
   if (widths.empty()) return;
-  widths_.copy_(upload(widths, widths_.options()));
+  widths_.copy_(upload(widths, widths_.device()));
   find_extremes();
   kernels_.round(table_, widths_.const_data_ptr<uint8_t>(), 0, stream());
 }

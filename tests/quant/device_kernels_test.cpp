@@ -1,7 +1,7 @@
 // What the quantizers do not show of the GPU's kernels, emulated: bfloat16 weights, and weights that are not
 // numbers.
 
-#include "quant/device_kernels.h"
+#include "quant/device_memory.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -24,8 +24,7 @@ class OneTensor {
         own_(at::zeros({(weights.numel() + 7) / 8})),
         own_gradient_(at::zeros_like(own_)) {
     const int64_t n = weights.numel();
-    for (int64_t begin = 0; begin < n; begin += kChunkEntries)
-      chunks_.push_back({0, static_cast<int32_t>(std::min<int64_t>(kChunkEntries, n - begin)), begin});
+    append_chunks(0, n, chunks_);
     const auto chunks = static_cast<int32_t>(chunks_.size());
     ties_.resize(chunks_.size());
     sums_.resize(chunks_.size());
