@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include "tests/support/emulated_kernels.h"
+#include "tests/support/test_device.h"
 
 namespace diffq {
 namespace {
@@ -50,9 +50,9 @@ class OneTensor {
 
   void add_noise() {
     const NoiseLaw law{make_group_map(Parametrisation::bits, 2, 15), NoiseKind::gaussian, 9};
-    emulated_kernels().begin_step(table, 3, nullptr);
-    emulated_kernels().find_extremes(table, nullptr);
-    emulated_kernels().add_noise(table, law, nullptr);
+    test_kernels().begin_step(table, 3, nullptr);
+    test_kernels().find_extremes(table, nullptr);
+    test_kernels().add_noise(table, law, nullptr);
   }
 
   at::Tensor master, compute;
@@ -76,8 +76,8 @@ TEST(DeviceKernels, Bf16WeightsAreTheRoundedOnes) {
   EXPECT_FALSE(wide.compute.equal(weights));
   EXPECT_TRUE(narrow.compute.equal(wide.compute.to(at::kBFloat16)));
 
-  emulated_kernels().round(wide.table, nullptr, 4, nullptr);
-  emulated_kernels().round(narrow.table, nullptr, 4, nullptr);
+  test_kernels().round(wide.table, nullptr, 4, nullptr);
+  test_kernels().round(narrow.table, nullptr, 4, nullptr);
   EXPECT_TRUE(narrow.compute.equal(wide.compute.to(at::kBFloat16)));
 }
 
@@ -87,7 +87,7 @@ TEST(DeviceKernels, Bf16KeepsWhatIsNoNumber) {
   weights[4] = std::numeric_limits<float>::infinity();
   weights[5] = 3.3895e38f;  // rounds to infinity
   OneTensor narrow(weights, true);
-  emulated_kernels().copy(narrow.table, nullptr);
+  test_kernels().copy(narrow.table, nullptr);
   const at::Tensor expected = weights.to(at::kBFloat16);
   EXPECT_TRUE(at::allclose(narrow.compute.to(at::kFloat), expected.to(at::kFloat), 0, 0, /*equal_nan=*/true));
 }
@@ -103,7 +103,7 @@ TEST(DeviceKernels, ExtremesPassOverWhatIsNoNumber) {
   EXPECT_TRUE(tensor.compute[17].isnan().item<bool>());
   EXPECT_EQ(tensor.compute.isnan().sum().item<int64_t>(), 1);
   // 2 levels: everything goes to one of the two ends.
-  emulated_kernels().round(tensor.table, nullptr, 1, nullptr);
+  test_kernels().round(tensor.table, nullptr, 1, nullptr);
   EXPECT_EQ(tensor.compute.eq(-5).sum().item<int64_t>() + tensor.compute.eq(6).sum().item<int64_t>(), 8999);
 }
 

@@ -1,5 +1,6 @@
-// The GPU's kernels, emulated, against the CPU path: whole quantizers side by side. Noise, noisy weights and
-// the bits' gradients bit for bit; what is summed in double, in another order, to the last places.
+// The GPU's kernels, emulated or there (tests/support/test_device.h), against the CPU path: whole quantizers
+// side by side. Noise, noisy weights and the bits' gradients bit for bit; what is summed in double, in
+// another order, to the last places.
 
 #include "quant/device_quantizer.h"
 
@@ -10,7 +11,7 @@
 #include "quant/lsq.h"
 #include "quant/uniform.h"
 #include "tests/quant/diffq_support.h"
-#include "tests/support/emulated_kernels.h"
+#include "tests/support/test_device.h"
 
 namespace diffq {
 namespace {
@@ -30,7 +31,11 @@ std::vector<at::Tensor> many_tensors() {
   return tensors;
 }
 
-at::Tensor random_gradient(const at::Tensor& like) { return at::randn(like.sizes()); }
+std::vector<at::Tensor> on_test_device(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> moved;
+  for (const at::Tensor& tensor : tensors) moved.push_back(tensor.to(test_device()));
+  return moved;
+}
 
 struct Pair {
   Bound<Quantizer> cpu;
@@ -39,7 +44,8 @@ struct Pair {
   explicit Pair(const MethodSpec& method, const std::vector<at::Tensor>& weights = many_tensors(),
                 const QuantSpec& quant = {}, const std::vector<at::Tensor>& kept = {})
       : cpu(make_quantizer(method, quant), weights, kept),
-        device(std::make_unique<DeviceQuantizer>(method, quant, emulated_kernels()), weights, kept) {}
+        device(std::make_unique<DeviceQuantizer>(method, quant, test_kernels()), on_test_device(weights),
+               on_test_device(kept)) {}
 
   void randomize_logits() {
     at::manual_seed(5);
@@ -52,7 +58,7 @@ struct Pair {
   void set_gradients() {
     at::manual_seed(6);
     for (size_t t = 0; t < cpu.tensors.size(); ++t) {
-      cpu.tensors[t].gradient.copy_(random_gradient(cpu.tensors[t].gradient));
+      cpu.tensors[t].gradient.copy_(at::randn(cpu.tensors[t].gradient.sizes()));
       device.tensors[t].gradient.copy_(cpu.tensors[t].gradient);
     }
   }
@@ -60,13 +66,19 @@ struct Pair {
     cpu.pull_back();
     device.pull_back();
   }
+  /// One of the device's tensors, in the host's memory.
+  QuantizedTensor fetched(size_t t) const {
+    const QuantizedTensor& from = device.tensors[t];
+    return {from.name,           from.master.cpu(), from.compute.cpu(),
+            from.gradient.cpu(), from.own.cpu(),    from.own_gradient.cpu()};
+  }
 };
 
-void expect_same(const at::Tensor& a, const at::Tensor& b, const std::string& what) {
-  ASSERT_EQ(a.sizes(), b.sizes()) << what;
-  const size_t bytes = a.nbytes();
-  EXPECT_EQ(std::memcmp(a.const_data_ptr(), b.const_data_ptr(), bytes), 0)
-      << what << ": " << relative_difference(a, b);
+void expect_same(const at::Tensor& device, const at::Tensor& cpu, const std::string& what) {
+  ASSERT_EQ(device.sizes(), cpu.sizes()) << what;
+  const at::Tensor fetched = device.cpu();
+  EXPECT_EQ(std::memcmp(fetched.const_data_ptr(), cpu.const_data_ptr(), cpu.nbytes()), 0)
+      << what << ": " << relative_difference(device, cpu);
 }
 
 constexpr int64_t kGroupSizes[] = {0, 1, 2, 3, 4, 8, 10, 16, 32, 64, 100, 128, 1000, 20'000};
@@ -82,7 +94,7 @@ TEST(DeviceDiffQ, StepsAreThoseOfTheCpu) {
       pair.device.quantizer->materialize(key);
       pair.pull_back();
       for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {
-        const QuantizedTensor &cpu = pair.cpu.tensors[t], &device = pair.device.tensors[t];
+        const QuantizedTensor &cpu = pair.cpu.tensors[t], device = pair.fetched(t);
         const std::string what = "group size " + std::to_string(group_size) + ", " +
                                  std::to_string(cpu.master.numel()) + " entries";
         expect_same(device.compute, cpu.compute, "compute, " + what);
@@ -105,12 +117,12 @@ TEST(DeviceDiffQ, StepsAreThoseOfTheCpu) {
 TEST(DeviceDiffQ, TheRangesGradientIsNotNothing) {
   Pair pair(diffq_method(8), {random_weights(10'000)});
   pair.set_gradients();
-  const at::Tensor before = pair.device.tensors[0].gradient.clone();
+  const at::Tensor before = pair.fetched(0).gradient.clone();
   pair.device.quantizer->materialize({1, 1});
   pair.device.pull_back();
-  const at::Tensor changed = (pair.device.tensors[0].gradient - before).nonzero().flatten();
+  const at::Tensor changed = (pair.fetched(0).gradient - before).nonzero().flatten();
   ASSERT_EQ(changed.numel(), 2);
-  const at::Tensor master = pair.device.tensors[0].master;
+  const at::Tensor master = pair.fetched(0).master;
   EXPECT_TRUE(changed.eq(master.argmax()).any().item<bool>());
   EXPECT_TRUE(changed.eq(master.argmin()).any().item<bool>());
 }
@@ -213,7 +225,7 @@ TEST(DevicePtq, TrainsOnTheWeightsAndRoundsAsTheCpu) {
     Pair pair(fixed(Method::ptq, 3, clip));
     pair.device.quantizer->materialize({});
     for (const QuantizedTensor& tensor : pair.device.tensors)
-      expect_same(tensor.compute, tensor.master, "ptq");
+      expect_same(tensor.compute, tensor.master.cpu(), "ptq");
     expect_same_rounding(pair, "ptq");
   }
 }
@@ -228,7 +240,7 @@ TEST(DeviceLsq, IsThatOfTheCpu) {
     pair.device.quantizer->materialize({});
     pair.pull_back();
     for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {
-      const QuantizedTensor &cpu = pair.cpu.tensors[t], &device = pair.device.tensors[t];
+      const QuantizedTensor &cpu = pair.cpu.tensors[t], device = pair.fetched(t);
       expect_same(device.compute, cpu.compute, "compute");
       expect_same(device.gradient, cpu.gradient, "gradient");
       EXPECT_LE(relative_difference(device.own_gradient, cpu.own_gradient), 1e-6);

@@ -1,9 +1,9 @@
-#include "tests/support/emulated_kernels.h"
-
 #include "quant/device_kernel_table.h"
+#include "tests/support/test_device.h"
 
 namespace diffq {
 
-const DeviceKernels& emulated_kernels() { return kDeviceKernels; }
+at::Device test_device() { return at::kCPU; }
+const DeviceKernels& test_kernels() { return kDeviceKernels; }
 
 }  // namespace diffq

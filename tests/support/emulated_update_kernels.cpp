@@ -1,8 +1,8 @@
-#include "tests/support/emulated_kernels.h"
+#include "tests/support/test_device.h"
 #include "trainer/update_kernel_table.h"
 
 namespace diffq {
 
-const UpdateKernels& emulated_update_kernels() { return kUpdateKernels; }
+const UpdateKernels& test_update_kernels() { return kUpdateKernels; }
 
 }  // namespace diffq

@@ -1,4 +1,5 @@
-// Training as on a GPU, its kernels emulated, beside training on the CPU.
+// Training with the GPU's kernels, emulated or there (tests/support/test_device.h), beside training on the
+// CPU.
 
 #include "trainer/device_update.h"
 
@@ -6,7 +7,7 @@
 
 #include "datasets/loader.h"
 #include "quant/device_quantizer.h"
-#include "tests/support/emulated_kernels.h"
+#include "tests/support/test_device.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
 
@@ -15,19 +16,32 @@ namespace {
 
 std::shared_ptr<Quantizer> device_quantizer(const RunSpec& spec) {
   if (spec.method.method == Method::fp32) return make_quantizer(spec.method, spec.quant);
-  return std::make_shared<DeviceQuantizer>(spec.method, spec.quant, emulated_kernels());
+  return std::make_shared<DeviceQuantizer>(spec.method, spec.quant, test_kernels());
 }
 
 RigParts device_parts(const RunSpec& spec) {
   RigParts parts;
+  parts.task = make_small_task(spec);
+  parts.task->module().to(test_device());
   parts.quantizer = device_quantizer(spec);
-  parts.kernels = &emulated_update_kernels();
+  parts.kernels = &test_update_kernels();
   return parts;
 }
 
 double difference(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).abs().max() / b.abs().max()).item<double>();
+  return ((a.cpu() - b).abs().max() / b.abs().max()).item<double>();
 }
+
+/// Bit for bit where the model runs on the CPU too, else to rounding.
+bool same(const std::vector<at::Tensor>& device, const std::vector<at::Tensor>& cpu) {
+  if (test_device().is_cpu()) return same_bits(device, cpu);
+  for (size_t i = 0; i < cpu.size(); ++i) {
+    if (cpu[i].numel() > 0 && !at::allclose(device[i].cpu(), cpu[i], 1e-3, 1e-5)) return false;
+  }
+  return device.size() == cpu.size();
+}
+
+double loss_tolerance() { return test_device().is_cpu() ? 0 : 1e-4; }
 
 OptimizerSpec optimizer_of(OptimizerName name) {
   OptimizerSpec spec;
@@ -37,7 +51,7 @@ OptimizerSpec optimizer_of(OptimizerName name) {
   return spec;
 }
 
-TEST(DeviceUpdate, OptimizersAreThoseOfTheCpuBitForBit) {
+TEST(DeviceUpdate, OptimizersAreThoseOfTheCpu) {
   for (const auto& [word, name] : kOptimizerNames) {
     for (const double momentum : {0.0, 0.9}) {
       RunSpec spec = small_spec(Method::fp32);
@@ -48,9 +62,10 @@ TEST(DeviceUpdate, OptimizersAreThoseOfTheCpuBitForBit) {
       TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
       for (int step = 0; step < 5; ++step) {
         const StepResult expected = cpu.step(step), result = device.step(step);
-        EXPECT_EQ(result.loss, expected.loss);
-        EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 1e-12 * expected.gradient_norm);
-        EXPECT_TRUE(same_bits(cpu.state(), device.state())) << word << " " << momentum << " step " << step;
+        EXPECT_NEAR(result.loss, expected.loss, loss_tolerance());
+        EXPECT_NEAR(result.gradient_norm, expected.gradient_norm,
+                    (loss_tolerance() + 1e-12) * expected.gradient_norm);
+        EXPECT_TRUE(same(device.state(), cpu.state())) << word << " " << momentum << " step " << step;
       }
       EXPECT_EQ(device.train_step.weights_optimizer().steps(), 5);
     }
@@ -82,12 +97,12 @@ TEST(DeviceUpdate, FiftyStepsOfEachMethodStayBesideTheCpus) {
   }
 }
 
-/// Loses the thread in step 2.
+/// Its loss is no number in step 2.
 RigParts with_nan_loss(const RunSpec& spec, int& step) {
   RigParts parts = device_parts(spec);
-  parts.task = std::make_shared<AlteredTask>(
-      make_small_task(spec),
-      [&](const at::Tensor& loss, torch::nn::Module&) { return step == 2 ? loss * std::nan("") : loss; });
+  parts.task = std::make_shared<AlteredTask>(parts.task, [&](const at::Tensor& loss, torch::nn::Module&) {
+    return step == 2 ? loss * std::nan("") : loss;
+  });
   return parts;
 }
 
@@ -117,22 +132,19 @@ TEST(DeviceUpdate, NormAndBitsThatAreNotFiniteAreNamed) {
   const RunSpec spec = small_spec(Method::diffq);
   const DataSplits data = memory_splits();
   const auto alone = single_rank();
-  for (const bool own : {false, true}) {
-    RigParts parts = device_parts(spec);
-    TrainingRig rig(spec, data, *alone, std::move(parts));
-    const std::vector<at::Tensor> before = rig.state();
-    // In the logits alone, or in the gradient of a weight.
+  // The square of 1e35 is a double; times a range of 1e9 it is no float any more.
+  for (const auto& [gradient, reason] : {std::pair{HUGE_VAL, "the norm of the gradient is not finite"},
+                                         {1e35, "the gradient of the bits or scales is not finite"}}) {
+    TrainingRig rig(spec, data, *alone, device_parts(spec));
     const auto& entries = rig.store.entries();
-    const auto quantized =
+    const auto entry =
         std::find_if(entries.begin(), entries.end(), [](const auto& e) { return e.quantized; });
-    if (own) {
-      rig.store.own_of(*quantized)[0] = std::nan("");
-    } else {
-      rig.store.master_of(entries.front())[0] = 3e38;
-    }
-    const StepResult result = rig.step(0);
-    EXPECT_FALSE(result.skipped.empty());
+    rig.store.master_of(*entry).mul_(1e9);
+    entry->parameter.register_hook([value = gradient](at::Tensor g) { return at::full_like(g, value); });
+    const std::vector<at::Tensor> before = rig.state();
+    EXPECT_EQ(rig.step(0).skipped, reason);
     EXPECT_EQ(rig.train_step.weights_optimizer().steps(), 0);
+    EXPECT_TRUE(same_bits(rig.state(), before));
   }
 }
 
@@ -152,16 +164,17 @@ TEST(DeviceUpdate, ResultsComeAStepLater) {
   };
   EXPECT_FALSE(device.train_step.settle());
   EXPECT_FALSE(run(0));
-  EXPECT_NEAR(run(1).value().loss, expected[0], 1e-6);
-  EXPECT_NEAR(run(2).value().loss, expected[1], 1e-6);
-  EXPECT_NEAR(device.train_step.peek().value().loss, expected[2], 1e-6);
+  EXPECT_NEAR(run(1).value().loss, expected[0], 1e-6 + loss_tolerance());
+  EXPECT_NEAR(run(2).value().loss, expected[1], 1e-6 + loss_tolerance());
+  EXPECT_NEAR(device.train_step.peek().value().loss, expected[2], 1e-6 + loss_tolerance());
   EXPECT_EQ(device.train_step.weights_optimizer().steps(), 3);
-  EXPECT_NEAR(device.train_step.settle().value().loss, expected[2], 1e-6);
+  EXPECT_NEAR(device.train_step.settle().value().loss, expected[2], 1e-6 + loss_tolerance());
   EXPECT_FALSE(device.train_step.settle());
   EXPECT_FALSE(device.train_step.peek());
 }
 
 TEST(DeviceUpdate, AFailureEndsTheRunOnAllRanksForTheSameReason) {
+  if (!test_device().is_cpu()) GTEST_SKIP() << "threads as ranks sum in the host's memory";
   const RunSpec spec = small_spec(Method::diffq);
   const DataSplits data = memory_splits();
   std::array<std::string, 2> reasons;
