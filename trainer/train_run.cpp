@@ -8,6 +8,7 @@
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
+#include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
@@ -25,31 +26,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// On a GPU as on the CPU, as far as that goes: no TF32 in convolutions, and the same sums every time.
-void prepare_device(at::Device device) {
-  if (device.is_cpu()) return;
-  at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setDeterministicCuDNN(true);
-}
-
 // Initial weights are drawn on the CPU, whatever trains them.
 std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const DataShape& shape) {
   prepare_device(device);
   auto task = make_task(spec, shape);
   if (!device.is_cpu()) task->module().to(device);
   return task;
-}
-
-// Adds what came of a step.
-void count(const StepResult& result, TrainingState& state) {
-  if (result.skipped.empty()) {
-    state.loss_sum += result.loss;
-    ++state.counted;
-    state.skipped_in_a_row = 0;
-  } else {
-    ++state.skipped_steps;
-    ++state.skipped_in_a_row;
-  }
 }
 
 // All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
@@ -175,7 +157,7 @@ void Training::keep_checkpoint(bool wanted) {
   alone([&] {
     // The tensors have the last step in them, which on a GPU the host has not counted yet.
     TrainingState state = state_;
-    if (const auto last = step_->peek()) count(*last, state);
+    if (const auto last = step_->peek()) state.add(*last);
     writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state, snapshot); });
     const std::string problem = writer_->take_problem();
     if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
@@ -255,7 +237,7 @@ EpochRow Training::train_epoch() {
 
 /// What came of a step, on a GPU of the step before `step`.
 void Training::take(const StepResult& result, int64_t step) {
-  count(result, state_);
+  state_.add(result);
   if (!result.skipped.empty() && state_.skipped_in_a_row >= spec_.train.max_skipped_steps) {
     throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(state_.epoch + 1) +
                      "): " + result.skipped + ", " + std::to_string(state_.skipped_in_a_row) +

@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cmath>
 
-#include "trainer/device_batch.h"
+#include "trainer/device.h"
 
 namespace diffq {
 namespace {
