@@ -1,5 +1,7 @@
 #include "trainer/run_measures.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -54,6 +56,7 @@ double peak_memory_mb() {
 }
 
 void reset_peak_memory() {
+  malloc_trim(0);  // what earlier runs left
   std::ofstream clear("/proc/self/clear_refs");
   clear
       << "5";  // resets the high-water mark (man 5 proc); where it can't be written the mark is the process's

@@ -84,6 +84,7 @@ class Training {
   TrainingState state_;
   std::optional<TrainingCheckpoints> checkpoints_;
   std::optional<CheckpointWriter> writer_;  ///< on rank 0, where checkpoints are wanted
+  Snapshot copied_;                         ///< where they are copied only
   Clock::time_point last_checkpoint_ = Clock::now();
   std::string failure_;  ///< of this rank, not yet known to the group
 };
@@ -127,12 +128,13 @@ void Training::prepare() {
 }
 
 void Training::restore() {
-  if (context_.checkpoint_folder.empty()) return;
+  if (context_.checkpoint_folder.empty() && !context_.copies_state) return;
   std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
   if (average_) {
     for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
   }
   checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
+  if (context_.copies_state) return;
   TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
   alone([&] {
     if (communicator_.rank() != 0) return;
@@ -150,6 +152,7 @@ void Training::restore() {
 /// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
 /// written, training does not wait for the disk. `wanted`: whether or not it is time.
 void Training::keep_checkpoint(bool wanted) {
+  if (context_.copies_state && copied_.memory.empty()) checkpoints_->copy(state_, copied_);
   if (!writer_ || writer_->busy() || !failure_.empty()) return;
   const auto pause = std::chrono::duration<double, std::ratio<60>>(spec_.train.checkpoint_minutes);
   if (!wanted && Clock::now() - last_checkpoint_ < pause) return;

@@ -48,6 +48,7 @@ struct RunContext {
   std::string checkpoint_folder;  ///< where this run's checkpoints are, or "" for none
   std::string start_file;         ///< model or weights to start from, or ""
   std::string model_file;         ///< where to write the packed model, or ""
+  bool copies_state = false;      ///< without a folder: checkpoints are copied as ever, but not written
   std::string config = "{}";      ///< specification of the run as JSON, for that file
 };
 
