@@ -321,8 +321,8 @@ void Training::finish_record() {
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
   measure_test();
-  const double peak = peak_memory_mb();  // of training: packing comes after
-  std::array<double, 3> measured{};      // by rank 0, for all
+  const double peak = peak_memory_mb(context_.device);  // of training: packing comes after
+  std::array<double, 3> measured{};                     // by rank 0, for all
   alone([&] {
     describe_run();
     if (communicator_.rank() != 0) return;
@@ -369,7 +369,7 @@ void Training::describe_run() {
 
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context) {
-  reset_peak_memory();
+  reset_peak_memory(context.device);
   std::string failure;
   std::optional<Training> training;
   try {

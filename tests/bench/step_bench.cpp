@@ -10,7 +10,6 @@
 //   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
 //   in turn
 
-#include <c10/core/CachingDeviceAllocator.h>
 #include <mpi.h>
 #include <torch/torch.h>
 
@@ -113,15 +112,6 @@ class Subject {
   int steps_at_a_time_ = 1;
 };
 
-/// Of the GPU, else of the process.
-double peak_mb(at::Device device) {
-  if (device.is_cpu()) return peak_memory_mb();
-  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  const auto stats =
-      c10::getDeviceAllocator(device.type())->getDeviceStats(std::max<int8_t>(0, device.index()));
-  return static_cast<double>(stats.allocated_bytes[kAll].peak) / (1 << 20);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -144,7 +134,7 @@ int main(int argc, char** argv) {
                    : name == "transformer_lm" ? ModelName::transformer_lm
                                               : ModelName::resnet18;
     } else if (std::strcmp(argv[i], "--device") == 0) {
-      load.device = at::Device(argv[++i]);
+      load.device = std::strcmp(argv[++i], "cuda") == 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
     } else if (std::strcmp(argv[i], "--precision") == 0) {
       load.precision = std::strcmp(argv[++i], "bf16") == 0 ? Precision::bf16 : Precision::fp32;
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
@@ -178,7 +168,8 @@ int main(int argc, char** argv) {
     }
   }
   if (world.rank() == 0) {
-    std::printf("%s\n",
-                nlohmann::json{{"ms", times}, {"peak_memory_mb", peak_mb(load.device)}}.dump().c_str());
+    std::printf(
+        "%s\n",
+        nlohmann::json{{"ms", times}, {"peak_memory_mb", peak_memory_mb(load.device)}}.dump().c_str());
   }
 }
