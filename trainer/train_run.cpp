@@ -57,7 +57,7 @@ class Training {
   void agree() { communicator_.agree(failure_); }
   void restore();
   EpochRow train_epoch();
-  void take(const StepResult& result, int64_t step);
+  void take(const StepResult& result);
   void update_average(const std::optional<StepResult>& result);
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
@@ -120,7 +120,7 @@ void Training::prepare() {
     quantizer_->initialize_own();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
-                  context_.device.is_cpu() ? nullptr : &cuda_update_kernels());
+                  context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
   });
   agree();
@@ -220,7 +220,7 @@ EpochRow Training::train_epoch() {
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result->loss});
     });
     update_average(result);
-    if (result) take(*result, step);
+    if (result) take(*result);
     ++state_.steps;
     state_.epoch_steps = s + 1;
     state_.epoch_seconds = seconds_before + seconds_since(start);
@@ -228,7 +228,7 @@ EpochRow Training::train_epoch() {
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
   }
   if (const auto last = step_->settle()) {
-    take(*last, epoch * steps + steps - 1);
+    take(*last);
     if (last->stop) stop();
   }
   row.lr = state_.lr;
@@ -238,13 +238,13 @@ EpochRow Training::train_epoch() {
   return row;
 }
 
-/// What came of a step, on a GPU of the step before `step`.
-void Training::take(const StepResult& result, int64_t step) {
+/// What came of a step; on a GPU a step later.
+void Training::take(const StepResult& result) {
   state_.add(result);
   if (!result.skipped.empty() && state_.skipped_in_a_row >= spec_.train.max_skipped_steps) {
-    throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(state_.epoch + 1) +
-                     "): " + result.skipped + ", " + std::to_string(state_.skipped_in_a_row) +
-                     " steps in a row");
+    throw RunFailure("step " + std::to_string(result.step + 1) + " (epoch " +
+                     std::to_string(state_.epoch + 1) + "): " + result.skipped + ", " +
+                     std::to_string(state_.skipped_in_a_row) + " steps in a row");
   }
 }
 

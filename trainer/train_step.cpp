@@ -136,6 +136,7 @@ std::optional<StepResult> TrainStep::run(int64_t step, double lr, const std::fun
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure = failure_;
+  step_ = step;
   buckets_.begin();
   buckets_.set_stop(stop);
   if (device_) device_->begin(lr, own_lr(lr));
@@ -167,6 +168,7 @@ std::optional<StepResult> TrainStep::settle() {
 
 StepResult TrainStep::update(double lr) {
   StepResult result;
+  result.step = step_;
   result.loss = buckets_.mean_loss();
   result.stop = buckets_.stop_ranks() > 0;
   result.gradient_norm = gradient_norm();
@@ -204,7 +206,9 @@ void TrainStep::update_on_device() {
 StepResult TrainStep::read_device() {
   const UpdateReport report = device_->read();
   if (ranks(report.failed) > 0) communicator_.agree(failure_);
-  return result_of(report);
+  StepResult result = result_of(report);
+  result.step = step_ - device_->unread();
+  return result;
 }
 
 std::optional<StepResult> TrainStep::peek() {

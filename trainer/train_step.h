@@ -14,6 +14,7 @@
 namespace diffq {
 
 struct StepResult {
+  int64_t step = 0;          ///< which of the run, from 0
   double loss = 0;           ///< mean over the group's batch, without the size penalty
   double gradient_norm = 0;  ///< of the weights' mean gradient, before clipping
   std::string skipped;       ///< why nothing was updated (something was not finite), or empty
@@ -70,6 +71,7 @@ class TrainStep {
   Communicator& communicator_;
   Optimizer weights_optimizer_, own_optimizer_;
   std::optional<DeviceUpdate> device_;
+  int64_t step_ = 0;     ///< of the last run()
   std::string failure_;  ///< of this rank, in a step whose end the host does not know yet
 };
 

@@ -62,6 +62,7 @@ TEST(DeviceUpdate, OptimizersAreThoseOfTheCpu) {
       TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
       for (int step = 0; step < 5; ++step) {
         const StepResult expected = cpu.step(step), result = device.step(step);
+        EXPECT_EQ(result.step, step);
         EXPECT_NEAR(result.loss, expected.loss, loss_tolerance());
         EXPECT_NEAR(result.gradient_norm, expected.gradient_norm,
                     (loss_tolerance() + 1e-12) * expected.gradient_norm);
