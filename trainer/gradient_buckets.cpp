@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+
 namespace diffq {
 
 // Fires when torch has a parameter's complete gradient.
@@ -141,16 +143,19 @@ void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
 }
 
 void GradientBuckets::read_tail() {
-  const double ranks = communicator_.size();
-  mean_loss_ = store_.loss_tail().item<float>() / ranks;
-  nonfinite_ranks_ = static_cast<int>(store_.nonfinite_tail().item<float>());
-  failed_ranks_ = static_cast<int>(store_.failed_tail().item<float>());
-  stop_ranks_ = static_cast<int>(store_.stop_tail().item<float>());
+  const double divisor = communicator_.divisor();
+  const auto ranks = [&](const at::Tensor& flag) {
+    return static_cast<int>(std::lround(flag.item<float>() * communicator_.size() / divisor));
+  };
+  mean_loss_ = store_.loss_tail().item<float>() / divisor;
+  nonfinite_ranks_ = ranks(store_.nonfinite_tail());
+  failed_ranks_ = ranks(store_.failed_tail());
+  stop_ranks_ = ranks(store_.stop_tail());
   if (communicator_.size() == 1) return;
   int64_t offset = 0;
   for (const auto& buffer : store_.buffers()) {
     const at::Tensor sum = store_.buffer_tail().narrow(0, offset, buffer.tensor.numel());
-    buffer.tensor.copy_((sum / ranks).view_as(buffer.tensor));
+    buffer.tensor.copy_((sum / divisor).view_as(buffer.tensor));
     offset += buffer.tensor.numel();
   }
 }

@@ -35,8 +35,8 @@ class GradientBuckets {
   /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
   /// order, waits. `loss`: this rank's mean loss, one number. `failure`: why this rank failed, or empty; if
   /// it did, buckets not yet started are summed as zeros, so that no rank waits. Then gradient() holds the
-  /// sums over ranks, and the model's buffers their means. Returns `failure`, or why the quantizer failed
-  /// meanwhile; throws only what the communicator throws.
+  /// sums over ranks (divisor() makes them means), and the model's buffers their means. Returns `failure`, or
+  /// why the quantizer failed meanwhile; throws only what the communicator throws.
   std::string finish(const at::Tensor& loss, std::string failure);
 
   double mean_loss() const { return mean_loss_; }           ///< over the group, after finish

@@ -147,9 +147,9 @@ StepResult TrainStep::run(int64_t step, double lr, const std::function<Batch()>&
     return result;
   }
 
-  const double mean = 1.0 / communicator_.size();
+  const double mean = 1.0 / communicator_.divisor();
   for (const auto& entry : store_.entries()) {
-    if (entry.own_count > 0 && communicator_.size() > 1) store_.own_gradient_of(entry).mul_(mean);
+    if (entry.own_count > 0 && communicator_.divisor() > 1) store_.own_gradient_of(entry).mul_(mean);
   }
   quantizer_.add_size_gradient(spec_.method.lambda);
   const double limit = spec_.train.max_grad_norm;
@@ -189,7 +189,7 @@ double TrainStep::scale_lr(double lr) const {
 double TrainStep::gradient_norm() const {
   double squares = 0;
   for (const auto& entry : store_.entries()) squares += sum_of_squares(store_.gradient_of(entry));
-  return std::sqrt(squares) / communicator_.size();
+  return std::sqrt(squares) / communicator_.divisor();
 }
 
 bool TrainStep::own_gradients_finite() const {
