@@ -104,7 +104,7 @@ void NcclCommunicator::start(Collective::Op op, const at::Tensor& tensor, int64_
   watch_->started({sequence, op, static_cast<int64_t>(tensor.nbytes()), bucket});
   try {
     const Pending pending{sequence, take_event(), take_event()};
-    api_.record(pending.reached, settings_.compute);
+    api_.record(pending.reached, settings_.compute());
     api_.wait(stream_, pending.reached);
     {
       const std::lock_guard lock(mutex_);
@@ -133,7 +133,7 @@ void NcclCommunicator::wait() {
   bucket_ = 0;
   try {
     api_.record(summed_, stream_);
-    api_.wait(settings_.compute, summed_);
+    api_.wait(settings_.compute(), summed_);
   } catch (const std::exception& error) {
     watch_->fail(error.what());
   }

@@ -21,7 +21,7 @@ namespace diffq {
 
 struct NcclSettings {
   at::Device device = at::Device(at::kCUDA, 0);  ///< this rank's
-  GpuStream* compute = nullptr;                  ///< what backward runs on; null is CUDA's default stream
+  std::function<GpuStream*()> compute;  ///< the stream that this thread's kernels go to; null: CUDA's default
   std::chrono::milliseconds deadline = std::chrono::minutes(5);  ///< of every collective, and of the start
   /// On a thread of its own, when the group is lost; ends the process.
   std::function<void(const CollectiveWatch::Trouble&)> alarm;
@@ -71,12 +71,12 @@ class NcclCommunicator : public Communicator {
   GpuEvent* summed_ = nullptr;
   int64_t sequence_ = 0, bucket_ = 0;
 
-  std::mutex mutex_;                    ///< of what follows, which the watch's thread uses too
-  NcclComm* communicator_ = nullptr;    ///< null before the start and after an abort
-  std::deque<Pending> pending_;         ///< in order
-  std::vector<GpuEvent*> free_events_;  ///< none of them is waited for
+  std::mutex mutex_;                              ///< of what follows, which the watch's thread uses too
+  NcclComm* communicator_ = nullptr;              ///< null before the start and after an abort
+  std::deque<Pending> pending_;                   ///< in order
+  std::vector<GpuEvent*> free_events_;            ///< none of them is waited for
   std::atomic<int64_t> reached_ = 0, ended_ = 0;  ///< sequences: how far the GPU is
-  std::optional<CollectiveWatch> watch_;  ///< last: its thread uses all else
+  std::optional<CollectiveWatch> watch_;          ///< last: its thread uses all else
 };
 
 }  // namespace diffq

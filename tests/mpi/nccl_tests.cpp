@@ -33,12 +33,12 @@ class NcclGroup {
   NcclGroup& operator=(const NcclGroup&) = delete;
 
   void start(at::Device device = at::kCPU) {
-    communicator.emplace(
-        api, *group_,
-        NcclSettings{device, compute, deadline_, [this](const CollectiveWatch::Trouble& trouble) {
-                       alarms.push_back(trouble);
-                       alarmed_.set_value();
-                     }});
+    communicator.emplace(api, *group_,
+                         NcclSettings{device, [this] { return compute; }, deadline_,
+                                      [this](const CollectiveWatch::Trouble& trouble) {
+                                        alarms.push_back(trouble);
+                                        alarmed_.set_value();
+                                      }});
   }
   // What the alarm said; a failure where it does not come in time.
   CollectiveWatch::Trouble wait_for_alarm() {
