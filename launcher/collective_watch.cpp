@@ -115,23 +115,23 @@ void CollectiveWatch::watch(const std::stop_token& stop) {
     const auto elapsed = std::min<Seconds>(now - last, 5 * kPause);
     last = now;
     try {
-      if (const std::optional<std::string> what = look(elapsed)) return raise(*what);
+      if (const std::optional<Problem> problem = look(elapsed)) return raise(*problem);
     } catch (const std::exception& error) {
-      return raise(error.what());
+      return raise({error.what()});
     }
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, kPause, [&] { return !failure_.empty(); });
   }
 }
 
-std::optional<std::string> CollectiveWatch::look(Seconds elapsed) {
+std::optional<CollectiveWatch::Problem> CollectiveWatch::look(Seconds elapsed) {
   int told = 0;
   check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, kSignTag, communicator_, &told, MPI_STATUS_IGNORE), "MPI_Iprobe");
-  if (told != 0) return "";
+  if (told != 0) return Problem{};
   {
     const std::lock_guard lock(mutex_);
     clock_ += elapsed;
-    if (!failure_.empty()) return failure_;
+    if (!failure_.empty()) return Problem{failure_};
     if (started_.empty()) return std::nullopt;
   }
   const Progress progress = parts_.poll();
@@ -141,11 +141,13 @@ std::optional<std::string> CollectiveWatch::look(Seconds elapsed) {
   if (started_.empty() || clock_ - started_.front().at <= deadline_) return std::nullopt;
   char seconds[32];
   std::snprintf(seconds, sizeof(seconds), "%g s", Seconds(deadline_).count());
-  return text_of(started_.front().collective) + " has not ended within " + seconds;
+  return Problem{text_of(started_.front().collective) + " has not ended within " + seconds, true};
 }
 
-void CollectiveWatch::raise(const std::string& what) {
+void CollectiveWatch::raise(const Problem& problem) {
+  const std::string& what = problem.what;
   Sign mine;
+  mine.late = problem.late;
   {
     const std::lock_guard lock(mutex_);
     tripped_ = true;
@@ -209,7 +211,8 @@ std::string CollectiveWatch::verdict(const std::vector<std::optional<Sign>>& sig
       text = "[" + name(rank) + "] " + signs[rank]->what.data();
   }
   const std::vector<int> behind = ranks_behind(places);
-  if (behind.empty()) return text + "; all ranks have come to it: look for the network or NCCL";
+  const bool late = std::ranges::any_of(signs, [](const auto& sign) { return sign && sign->late; });
+  if (late && behind.empty()) text += "; all ranks have come to it: it is for the network or NCCL";
   for (const int rank : behind) {
     const auto& place = places[static_cast<size_t>(rank)];
     text += "; " + name(static_cast<size_t>(rank)) + " is behind: ";

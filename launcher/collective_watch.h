@@ -78,12 +78,16 @@ class CollectiveWatch {
   /// What a rank tells the others when something is wrong.
   struct Sign {
     CollectivePlace place;
+    bool late = false;  ///< a deadline has passed, as against an error
     std::array<char, 512> what{};
   };
   void watch(const std::stop_token& stop);
-  /// What is wrong; "" where others have told so; nothing while all is well.
-  std::optional<std::string> look(std::chrono::duration<double> elapsed);
-  void raise(const std::string& what);
+  struct Problem {
+    std::string what;  ///< empty where others have told of it
+    bool late = false;
+  };
+  std::optional<Problem> look(std::chrono::duration<double> elapsed);
+  void raise(const Problem& problem);
   std::vector<std::optional<Sign>> ask_around(const Sign& mine);
   std::string verdict(const std::vector<std::optional<Sign>>& signs) const;
   void abort_within_limit();
