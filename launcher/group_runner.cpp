@@ -55,13 +55,14 @@ std::string model_config(const Run& run) {
 
 GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
                          MpiCommunicator& communicator, const StopSignals& signals,
-                         const TrainFunction& train)
+                         const TrainFunction& train, at::Device device)
     : sweep_(sweep),
       folder_(std::move(folder)),
       queue_(queue, group),
       communicator_(communicator),
       signals_(signals),
-      train_(train) {}
+      train_(train),
+      device_(device) {}
 
 void GroupRunner::run() {
   while (true) {
@@ -135,6 +136,7 @@ void GroupRunner::open_folder(const Run& run, std::ofstream& log) {
 RunContext GroupRunner::context_of(const Run& run, size_t index, std::ofstream& log) {
   RunContext context;
   context.run_id = run.run_id;
+  context.device = device_;
   if (run.depends_on >= 0) {
     context.start_file = folder_of(sweep_.runs[static_cast<size_t>(run.depends_on)]) / "model.safetensors";
   }

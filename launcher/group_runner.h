@@ -20,9 +20,11 @@ std::string model_config(const Run& run);
 
 class GroupRunner {
  public:
-  /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks.
+  /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks. `device`: where this
+  /// rank trains.
   GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
-              MpiCommunicator& communicator, const StopSignals& signals, const TrainFunction& train);
+              MpiCommunicator& communicator, const StopSignals& signals, const TrainFunction& train,
+              at::Device device);
 
   /// Collective over the group; returns when no run is left. A run that fails is reported and the next one is
   /// asked for; one that is told to stop is left for later; anything else that goes wrong is thrown.
@@ -46,6 +48,7 @@ class GroupRunner {
   MpiCommunicator& communicator_;
   const StopSignals& signals_;
   const TrainFunction& train_;
+  at::Device device_;
   std::string data_key_;  ///< of data_: most sweeps train all runs on the same
   DataSplits data_;
 };

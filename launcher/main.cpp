@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <stdexcept>
 
 #include "launcher/commands.h"
@@ -61,6 +62,11 @@ struct Arguments {
   diffq::ReportOptions report;
 };
 
+std::map<std::string, diffq::DeviceChoice> device_choices() {
+  return std::map<std::string, diffq::DeviceChoice>(diffq::kDeviceChoiceNames.begin(),
+                                                    diffq::kDeviceChoiceNames.end());
+}
+
 void add_commands(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", "diffq " + diffq::program_version() + " (" + diffq::git_commit() + ")");
   app.require_subcommand(1);
@@ -83,6 +89,9 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
   run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
+  run->add_option("--device", arguments.run.device,
+                  "auto (the GPU where there is one for each rank), cpu or cuda")
+      ->transform(CLI::CheckedTransformer(device_choices()).description(""));
   run->add_option("--max-minutes", arguments.run.max_minutes,
                   "Stop after so many minutes: every run writes a checkpoint; exit code 75")
       ->check(CLI::Range(0.0, 1e9));

@@ -73,6 +73,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
                                     " does not divide the " + std::to_string(world.size()) +
                                     " ranks of this job; start mpirun -n with a multiple of it");
       }
+      choose_device(options.device, visible_gpus(), world.local_size(), sweep.ranks_per_run);
       check_folder(options.out, sweep);
       outlook.lock = lock_folder(options.out);
       outlook.folder = earlier(sweep, options);
@@ -88,18 +89,19 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   return sweep;
 }
 
-std::vector<EnvironmentRow> gather_environment(const World& world) {
+std::vector<EnvironmentRow> gather_environment(const World& world, at::Device device) {
   char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
   MPI_Get_library_version(mpi, &length);
   std::string mpi_version(mpi, static_cast<size_t>(length));
   mpi_version = mpi_version.substr(0, mpi_version.find_first_of(",\n"));
   std::vector<EnvironmentRow> rows;
-  for (const std::string& host : world.gather(world.host())) {
+  const std::vector<std::string> hosts = world.gather(world.host()), devices = world.gather(device.str());
+  for (size_t rank = 0; rank < hosts.size(); ++rank) {
     EnvironmentRow row;
-    row.host = host;
-    row.rank = static_cast<int64_t>(rows.size());
-    row.device = "cpu";
+    row.host = hosts[rank];
+    row.rank = static_cast<int64_t>(rank);
+    row.device = devices[rank];
     row.program = program_version() + " " + git_commit();
     row.torch = TORCH_VERSION;
     row.mpi = mpi_version;
@@ -191,7 +193,9 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   at::set_num_threads(compute_threads(world.local_size()));
   const int group = world.rank() / sweep->ranks_per_run;
   const int groups = world.size() / sweep->ranks_per_run;
-  auto environment = gather_environment(world);
+  const at::Device device =
+      choose_device(options.device, visible_gpus(), world.local_size(), sweep->ranks_per_run);
+  auto environment = gather_environment(world, device);
 
   MPI_Comm group_comm = MPI_COMM_NULL, queue_comm = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(world.communicator(), group, world.rank(), &group_comm), "MPI_Comm_split");
@@ -204,7 +208,7 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
       headquarters.emplace(*sweep, options, std::move(outlook), signals, std::move(environment), queue_comm,
                            groups);
     MpiCommunicator communicator(group_comm, world.host());
-    GroupRunner(*sweep, options.out, group, queue_comm, communicator, signals, train).run();
+    GroupRunner(*sweep, options.out, group, queue_comm, communicator, signals, train, device).run();
     if (headquarters) code = headquarters->close();
   }
   // All writing has ended before the last barrier; all ranks return the same.

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "quant/base_quantizer.h"
+#include "quant/device_quantizer.h"
 #include "quant/diffq.h"
 #include "quant/lsq.h"
 #include "quant/uniform.h"
@@ -48,7 +49,10 @@ at::Tensor Quantizer::levels(size_t tensor) const {
   return levels;
 }
 
-std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant) {
+std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant,
+                                          at::Device device) {
+  if (!device.is_cpu() && method.method != Method::fp32)
+    return std::make_unique<DeviceQuantizer>(method, quant, cuda_kernels());
   switch (method.method) {
     case Method::fp32:
       return std::make_unique<Fp32>();

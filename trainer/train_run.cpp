@@ -25,6 +25,33 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// On a GPU as on the CPU, as far as that goes: no TF32 in convolutions, and the same sums every time.
+void prepare_device(at::Device device) {
+  if (device.is_cpu()) return;
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
+}
+
+// Initial weights are drawn on the CPU, whatever trains them.
+std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const DataShape& shape) {
+  prepare_device(device);
+  auto task = make_task(spec, shape);
+  if (!device.is_cpu()) task->module().to(device);
+  return task;
+}
+
+// Adds what came of a step.
+void count(const StepResult& result, TrainingState& state) {
+  if (result.skipped.empty()) {
+    state.loss_sum += result.loss;
+    ++state.counted;
+    state.skipped_in_a_row = 0;
+  } else {
+    ++state.skipped_steps;
+    ++state.skipped_in_a_row;
+  }
+}
+
 // All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
 // quantizer, flat buffers, hooks, optimisers.
 class Training {
@@ -35,8 +62,8 @@ class Training {
         communicator_(communicator),
         context_(context),
         run_key_(std::stoull(context.run_id, nullptr, 16)),
-        task_(make_task(spec, data.shape)),
-        quantizer_(make_quantizer(spec.method, spec.quant)),
+        task_(make_task_on(context.device, spec, data.shape)),
+        quantizer_(make_quantizer(spec.method, spec.quant, context.device)),
         store_(task_->module(), *quantizer_) {}
 
   RunRecord run();
@@ -48,6 +75,8 @@ class Training {
   void agree() { communicator_.agree(failure_); }
   void restore();
   EpochRow train_epoch();
+  void take(const StepResult& result, int64_t step);
+  void update_average(const std::optional<StepResult>& result);
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
@@ -107,7 +136,8 @@ void Training::prepare() {
   alone([&] {
     quantizer_->initialize_own();
     buckets_.emplace(store_, *quantizer_, communicator_);
-    step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+    step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
+                  context_.device.is_cpu() ? nullptr : &cuda_update_kernels());
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
   });
   agree();
@@ -143,7 +173,10 @@ void Training::keep_checkpoint(bool wanted) {
   if (!wanted && Clock::now() - last_checkpoint_ < pause) return;
   last_checkpoint_ = Clock::now();
   alone([&] {
-    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state_, snapshot); });
+    // The tensors have the last step in them, which on a GPU the host has not counted yet.
+    TrainingState state = state_;
+    if (const auto last = step_->peek()) count(*last, state);
+    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state, snapshot); });
     const std::string problem = writer_->take_problem();
     if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
   });
@@ -195,37 +228,51 @@ EpochRow Training::train_epoch() {
         s * train.batch_size + rank_slice(train.batch_size, communicator_.rank(), communicator_.size()).begin;
     state_.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
     const Signal signal = context_.signal();
-    StepResult result;
+    std::optional<StepResult> result;
     alone([&] {
       result = step_->run(step, state_.lr, next_batch, signal == Signal::stop);
-      if (communicator_.rank() == 0)
-        context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
+      if (result && communicator_.rank() == 0)
+        context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result->loss});
     });
-    if (result.skipped.empty()) {
-      state_.loss_sum += result.loss;
-      ++state_.counted;
-      state_.skipped_in_a_row = 0;
-      alone([&] {
-        if (average_) average_->update();
-      });
-    } else {
-      ++state_.skipped_steps;
-      if (++state_.skipped_in_a_row >= train.max_skipped_steps) {
-        throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(epoch + 1) + "): " +
-                         result.skipped + ", " + std::to_string(state_.skipped_in_a_row) + " steps in a row");
-      }
-    }
+    update_average(result);
+    if (result) take(*result, step);
     ++state_.steps;
     state_.epoch_steps = s + 1;
     state_.epoch_seconds = seconds_before + seconds_since(start);
-    if (result.stop) stop();
+    if (result && result->stop) stop();
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
+  }
+  if (const auto last = step_->settle()) {
+    take(*last, epoch * steps + steps - 1);
+    if (last->stop) stop();
   }
   row.lr = state_.lr;
   row.train_loss =
       state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
   row.seconds = state_.epoch_seconds;
   return row;
+}
+
+/// What came of a step, on a GPU of the step before `step`.
+void Training::take(const StepResult& result, int64_t step) {
+  count(result, state_);
+  if (!result.skipped.empty() && state_.skipped_in_a_row >= spec_.train.max_skipped_steps) {
+    throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(state_.epoch + 1) +
+                     "): " + result.skipped + ", " + std::to_string(state_.skipped_in_a_row) +
+                     " steps in a row");
+  }
+}
+
+/// After each step that changed the weights, which on a GPU the host does not know yet.
+void Training::update_average(const std::optional<StepResult>& result) {
+  alone([&] {
+    if (!average_) return;
+    if (const at::Tensor updated = step_->updated(); updated.defined()) {
+      average_->update(updated);
+    } else if (result && result->skipped.empty()) {
+      average_->update();
+    }
+  });
 }
 
 /// To evaluate them, and back to train on.

@@ -1,6 +1,8 @@
 #pragma once
 // One run from initial weights to its rows of the result tables. Called by all ranks of a group together.
 
+#include <c10/core/Device.h>
+
 #include <functional>
 #include <string>
 
@@ -37,6 +39,7 @@ struct Resumption {
 
 struct RunContext {
   std::string run_id;
+  at::Device device = at::kCPU;  ///< where this rank trains
   std::function<void(const RunProgress&)> on_progress = [](const RunProgress&) {};
   std::function<void(const EpochRow&)> on_epoch = [](const EpochRow&) {};
   std::function<void(const Resumption&)> on_resume = [](const Resumption&) {};
