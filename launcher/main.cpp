@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "launcher/commands.h"
+#include "launcher/leave.h"
 #include "launcher/model_commands.h"
 #include "launcher/rank_memory.h"
 #include "launcher/report_command.h"
@@ -21,7 +22,7 @@
 
 namespace {
 
-enum ExitCode { kDone = 0, kWrongInput = 2, kInternal = 70 };
+enum ExitCode { kDone = 0, kWrongInput = 2 };
 
 // Messages quote names out of files and sweeps, whatever is in them.
 std::string one_line(std::string text) {
@@ -46,8 +47,8 @@ bool mpi_is_running() {
 // Of one rank: the others may be waiting for it, so the whole job has to end.
 int internal_failure(const std::string& what) {
   std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), one_line(what).c_str());
-  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, kInternal);
-  return kInternal;
+  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, diffq::kInternal);
+  return diffq::kInternal;
 }
 
 struct Arguments {

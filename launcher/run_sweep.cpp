@@ -2,20 +2,18 @@
 
 #include <ATen/Parallel.h>
 #include <torch/version.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <numeric>
 #include <optional>
-#include <thread>
 
 #include "launcher/folder_lock.h"
 #include "launcher/group_runner.h"
 #include "launcher/host_watch.h"
+#include "launcher/leave.h"
 #include "launcher/load_sweep.h"
 #include "launcher/progress_line.h"
 #include "launcher/queue_service.h"
@@ -27,8 +25,6 @@
 
 namespace diffq {
 namespace {
-
-constexpr int kGoOn = 75;  // EX_TEMPFAIL
 
 // What world rank 0 alone has to know before it starts.
 struct Outlook {
@@ -115,21 +111,10 @@ std::vector<EnvironmentRow> gather_environment(const World& world, at::Device de
   return rows;
 }
 
-/// Ends this process, whatever its other threads wait for. MPI_Abort itself may wait for the lost host. The
-/// line goes to a file as well: what a rank behind the cut prints does not reach mpirun.
 [[noreturn]] void leave_without(const World& world, const std::string& out, const std::string& what) {
-  const std::string line = "[rank " + std::to_string(world.rank()) + "/" + std::to_string(world.size()) +
-                           " " + world.host() + "] " + what + ": it or the network to it is down";
-  std::fprintf(stderr, "diffq: error: %s; start the same command again when it is back\n", line.c_str());
-  std::ofstream(out + "/lost_hosts.txt", std::ios::app) << utc_now() << " " << line << std::endl;
-  std::fflush(nullptr);
-  std::thread([] {
-    std::this_thread::sleep_for(std::chrono::seconds(3));
-    ::_exit(kGoOn);
-  }).detach();
-  std::this_thread::sleep_for(std::chrono::seconds(1));  // for the others to tell of it too
-  MPI_Abort(MPI_COMM_WORLD, kGoOn);
-  ::_exit(kGoOn);
+  leave("[rank " + std::to_string(world.rank()) + "/" + std::to_string(world.size()) + " " + world.host() +
+            "] " + what + ": it or the network to it is down; start the same command again when it is back",
+        out + "/lost_hosts.txt", kGoOn);
 }
 
 /// Where there is more than one host.

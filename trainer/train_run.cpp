@@ -11,6 +11,7 @@
 #include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
+#include "trainer/rank_check.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
@@ -34,6 +35,10 @@ std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const
   return task;
 }
 
+BucketLimits bucket_limits(const TrainSpec& train) {
+  return {.first_bytes = train.first_bucket_mb << 20, .bytes = train.bucket_mb << 20};
+}
+
 // All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
 // quantizer, flat buffers, hooks, optimisers.
 class Training {
@@ -46,7 +51,7 @@ class Training {
         run_key_(std::stoull(context.run_id, nullptr, 16)),
         task_(make_task_on(context.device, spec, data.shape)),
         quantizer_(make_quantizer(spec.method, spec.quant, context.device)),
-        store_(task_->module(), *quantizer_) {}
+        store_(task_->module(), *quantizer_, bucket_limits(spec.train)) {}
 
   RunRecord run();
 
@@ -59,6 +64,7 @@ class Training {
   EpochRow train_epoch();
   void take(const StepResult& result);
   void update_average(const std::optional<StepResult>& result);
+  void compare_ranks();
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
@@ -80,6 +86,7 @@ class Training {
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
   std::optional<WeightAverage> average_;
+  std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
   TrainingState state_;
   std::optional<TrainingCheckpoints> checkpoints_;
@@ -122,6 +129,7 @@ void Training::prepare() {
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
                   context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
+    if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
   });
   agree();
   restore();
@@ -147,6 +155,16 @@ void Training::restore() {
   });
   agree();
   state_ = std::move(restored.state);
+}
+
+/// Before a checkpoint could keep what is wrong.
+void Training::compare_ranks() {
+  const int64_t every = spec_.train.rank_check_steps;
+  if (communicator_.size() == 1 || every == 0 || state_.steps % every != 0) return;
+  std::vector<uint64_t> hashes;
+  alone([&] { hashes = rank_check_->hashes(); });
+  agree();
+  rank_check_->compare(hashes, communicator_);
 }
 
 /// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
@@ -224,6 +242,7 @@ EpochRow Training::train_epoch() {
     ++state_.steps;
     state_.epoch_steps = s + 1;
     state_.epoch_seconds = seconds_before + seconds_since(start);
+    compare_ranks();
     if (result && result->stop) stop();
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
   }
