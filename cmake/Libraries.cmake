@@ -22,6 +22,7 @@ if(DIFFQ_CUDA AND EXISTS ${DIFFQ_TORCH_DIR}/lib/libtorch_cuda.so)
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
     set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # the one that torch has
     file(GLOB wheel_nccl ${DIFFQ_TORCH_DIR}/../nvidia/nccl)
     find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${wheel_nccl}/include ${CUDAToolkit_INCLUDE_DIRS})
     find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${wheel_nccl}/lib ${CUDAToolkit_LIBRARY_DIR})

@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <stdexcept>
 
 #include "launcher/commands.h"
+#include "launcher/leave.h"
 #include "launcher/model_commands.h"
 #include "launcher/rank_memory.h"
 #include "launcher/report_command.h"
@@ -20,7 +22,7 @@
 
 namespace {
 
-enum ExitCode { kDone = 0, kWrongInput = 2, kInternal = 70 };
+enum ExitCode { kDone = 0, kWrongInput = 2 };
 
 // Messages quote names out of files and sweeps, whatever is in them.
 std::string one_line(std::string text) {
@@ -45,8 +47,8 @@ bool mpi_is_running() {
 // Of one rank: the others may be waiting for it, so the whole job has to end.
 int internal_failure(const std::string& what) {
   std::fprintf(stderr, "diffq: error: [rank %d] %s\n", diffq::launched_rank(), one_line(what).c_str());
-  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, kInternal);
-  return kInternal;
+  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, diffq::kInternal);
+  return diffq::kInternal;
 }
 
 struct Arguments {
@@ -59,6 +61,11 @@ struct Arguments {
   diffq::RunOptions run;
   diffq::ReportOptions report;
 };
+
+std::map<std::string, diffq::DeviceChoice> device_choices() {
+  return std::map<std::string, diffq::DeviceChoice>(diffq::kDeviceChoiceNames.begin(),
+                                                    diffq::kDeviceChoiceNames.end());
+}
 
 void add_commands(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", "diffq " + diffq::program_version() + " (" + diffq::git_commit() + ")");
@@ -82,6 +89,15 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
   run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
+  run->add_option("--device", arguments.run.device,
+                  "auto (a GPU for each rank where there are any, else cpu), cpu or cuda")
+      ->transform(CLI::CheckedTransformer(device_choices()).description(""));
+  run->add_option("--ranks-per-gpu", arguments.run.ranks_per_gpu,
+                  "As many ranks may share a GPU (default 1; groups that do need NCCL 2.30)")
+      ->check(CLI::Range(1, 64));
+  run->add_option("--collective-deadline", arguments.run.collective_deadline_seconds,
+                  "Seconds after which a sum over GPUs counts as lost (default 300)")
+      ->check(CLI::Range(1, 1000000));
   run->add_option("--max-minutes", arguments.run.max_minutes,
                   "Stop after so many minutes: every run writes a checkpoint; exit code 75")
       ->check(CLI::Range(0.0, 1e9));

@@ -26,6 +26,7 @@ class MpiCommunicator : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   const std::string& host() const { return host_; }
+  MPI_Comm mpi() const { return communicator_; }
   void start_sum(const at::Tensor& bucket) override;
   void wait() override;
   void broadcast(const at::Tensor& tensor) override;

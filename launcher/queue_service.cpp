@@ -177,8 +177,10 @@ void QueueService::handle(const nlohmann::json& message, int source) {
     state_.done(run, record, message.at("files"));
     progress_.done(message.at("group"), run, record.run);
   } else if (kind == "stopped") {
-    // Only some ranks may have had the signal.
-    stop("group " + std::to_string(message.at("group").get<int>()) + " was told to stop");
+    // Only some ranks may have had the signal, or this one so lately that it was not looked for again.
+    const std::string reason = housekeeping_();
+    stop(!reason.empty() ? reason
+                         : "group " + std::to_string(message.at("group").get<int>()) + " was told to stop");
     state_.stopped(run);
     progress_.stopped(message.at("group"), run);
   } else {

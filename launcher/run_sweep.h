@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/device_choice.h"
 #include "trainer/train_run.h"
 
 namespace diffq {
@@ -13,12 +14,15 @@ namespace diffq {
 struct RunOptions {
   std::string sweep_file;
   std::string out;
-  std::vector<std::string> overrides;  ///< --set
-  std::string only;                    ///< --only
-  std::string shard;                   ///< --shard i/N
-  double max_minutes = 0;              ///< then the sweep stops as by a signal; 0: never
-  int host_deadline_seconds = 120;     ///< a host that gives no sign of life for so long is lost
-  int max_starts = 20;                 ///< of a run without a new checkpoint, until it is given up
+  std::vector<std::string> overrides;             ///< --set
+  std::string only;                               ///< --only
+  std::string shard;                              ///< --shard i/N
+  DeviceChoice device = DeviceChoice::automatic;  ///< --device
+  int ranks_per_gpu = 1;                          ///< as many may share one
+  int collective_deadline_seconds = 300;          ///< of each sum over a group on GPUs
+  double max_minutes = 0;                         ///< then the sweep stops as by a signal; 0: never
+  int host_deadline_seconds = 120;                ///< a host that gives no sign of life for so long is lost
+  int max_starts = 20;                            ///< of a run without a new checkpoint, until it is given up
   bool retry_failed = false;
   bool quiet = false;
 };

@@ -10,9 +10,6 @@
 
 namespace diffq {
 
-/// Bits in one MB (2^20 bytes).
-inline constexpr double kBitsPerMb = 8.0 * 1024 * 1024;
-
 class BaseQuantizer : public Quantizer {
  public:
   explicit BaseQuantizer(QuantSpec quant, CodePath path = best_code_path());

@@ -7,23 +7,12 @@
 #include <type_traits>
 
 #include "quant/kernels.h"
+#include "quant/lane_formulas.h"
 
 namespace diffq {
 namespace {
 
 constexpr int kVectors = kNoiseBlock / 16;  // a block of noise
-
-template <size_t kCount>
-DIFFQ_INLINE F polynomial(const float (&ascending)[kCount], F x) {
-  F value = splat(ascending[kCount - 1]);
-#pragma GCC unroll 8
-  for (int k = static_cast<int>(kCount) - 2; k >= 0; --k) value = fma(value, x, splat(ascending[k]));
-  return value;
-}
-
-constexpr float kScaledSine[3] = {kSine[0] * 0x1p-11f, kSine[1] * 0x1p-33f, kSine[2] * 0x1p-55f};
-constexpr float kScaledCosine[4] = {kCosine[0], kCosine[1] * 0x1p-22f, kCosine[2] * 0x1p-44f,
-                                    kCosine[3] * 0x1p-66f};
 
 // ---- noise: see noise.h and noise_at for the formulas. Each kind gives the vectors of a block, in order, to
 // a `use` as soon as they are there, so that few have to be held at once. ----
@@ -38,8 +27,10 @@ struct DrawUniform {
     I words[4];
     philox_block(source, keys, block, words);
     for (int k = 0; k < 4; ++k) {
-      use(2 * k, to_float(((words[k] << 16) >> 15) | splat(1)) * splat(0x1p-17f));
-      use(2 * k + 1, to_float((words[k] >> 15) | splat(1)) * splat(0x1p-17f));
+      F first, second;
+      uniform_pair(words[k], first, second);
+      use(2 * k, first);
+      use(2 * k + 1, second);
     }
   }
 };
@@ -49,29 +40,13 @@ struct DrawGaussian {
   NoiseSource source;
   explicit DrawGaussian(const NoiseSource& from) : keys(from.seed), source(from) {}
 
-  DIFFQ_INLINE static void pair(I word, F& first, F& second) {
-    const F u = to_float(shift_right_logical(word, 11) | splat(1));
-    const I split = as_int(u) - splat(kSqrtHalfBits);
-    const F t = as_float((split & splat(0x7fffff)) + splat(kSqrtHalfBits)) - splat(1.0f);
-    const F log_m = fma(t * t, polynomial(kLog, t), t);
-    const F radius = sqrt(fma(to_float(splat(21) - (split >> 23)), splat(kHalfLn2), splat(-.5f) * log_m));
-    // x is 2^11 times that of noise_at and the coefficients make up for it: powers of two change no bit.
-    const F x = to_float(((word << 22) >> 21) | splat(1));
-    const F y = x * x;
-    F sine = x * polynomial(kScaledSine, y);
-    F cosine = flip_sign_where_bit<11>(word, polynomial(kScaledCosine, y));
-    swap_where_bit<10>(word, sine, cosine);
-    first = radius * cosine;
-    second = radius * sine;
-  }
-
   template <class Use>
   DIFFQ_INLINE void operator()(int64_t block, int64_t, const Use& use) const {
     I words[4];
     philox_block(source, keys, block, words);
     for (int k = 0; k < 4; ++k) {
       F first, second;
-      pair(words[k], first, second);
+      gaussian_pair(words[k], first, second);
       use(2 * k, first);
       use(2 * k + 1, second);
     }
@@ -244,95 +219,34 @@ void group_dots(const NoiseSource& source, int64_t group_size, int64_t first, in
 
 // ---- groups ----
 
-/// x rounded to a whole number, half to even, for |x| < 2^22: as a float and as an integer.
-DIFFQ_INLINE F whole_part(F x, I& whole) {
-  const F shifted = x + splat(12582912.0f);  // 1.5 * 2^23: the last place of the sum is 1
-  whole = as_int(shifted) - splat(0x4B400000);
-  return shifted - splat(12582912.0f);
-}
-
-/// 2^whole * e^r for |r| <= 0.35, whole in [-126, 127].
-DIFFQ_INLINE F scaled_exp(F r, I whole) {
-  static constexpr float kExp[8] = {1.f, 1.f, 1.f / 2, 1.f / 6, 1.f / 24, 1.f / 120, 1.f / 720, 1.f / 5040};
-  return as_float(as_int(polynomial(kExp, r)) + (whole << 23));
-}
-
-DIFFQ_INLINE F exp(F x) {
-  I whole;
-  x = lane_min(lane_max(x, splat(-80.0f)), splat(80.0f));
-  const F e = whole_part(x * splat(1.44269504f), whole);
-  // ln 2 in two parts, the first of few digits, so that x - e ln 2 keeps its last bits
-  return scaled_exp(fma(e, splat(-3.19461833e-5f), fma(e, splat(-.693115234375f), x)), whole);
-}
-
-DIFFQ_INLINE F exp2(F x) {
-  I whole;
-  const F e = whole_part(x, whole);
-  return scaled_exp((x - e) * splat(.693147181f), whole);
-}
-
-/// σ(logit), and 1 - σ(logit), exact where it is small.
-DIFFQ_INLINE void sigmoid(F logits, F& upper, F& lower) {
-  const F decay = exp(splat(0.0f) - logits);
-  upper = splat(1.0f) / (splat(1.0f) + decay);
-  lower = decay * upper;
-}
-
-DIFFQ_INLINE void group_scales_16(const GroupMap& map, F logits, F& scale, F& slope) {
-  const F one = splat(1.0f);
-  F upper, lower;
-  sigmoid(logits, upper, lower);
-  if (map.parametrisation == Parametrisation::bits) {
-    const F bits = splat(map.max_bits) * upper + splat(map.min_bits) * lower;
-    scale = one / (exp2(bits) - one);
-    // ∂/∂b of 1 / (2^b - 1) is -ln2 2^b / (2^b - 1)² = -ln2 scale (1 + scale)
-    slope = splat(-.693147181f * (map.max_bits - map.min_bits)) * (scale * (one + scale)) * (upper * lower);
-  } else {
-    scale = exp(splat(map.log_scale_at_max) * upper + splat(map.log_scale_at_min) * lower);
-    slope = scale * splat(map.log_scale_at_max - map.log_scale_at_min) * (upper * lower);
-  }
-}
-
 void group_scales(const GroupMap& map, const float* logits, int64_t groups, float* scales, float* slopes) {
   F scale, slope;
   int64_t k = 0;
   for (; k + 16 <= groups; k += 16) {
-    group_scales_16(map, load(logits + k), scale, slope);
+    group_scale(map, load(logits + k), scale, slope);
     store(scales + k, scale);
     if (slopes) store(slopes + k, slope);
   }
   if (k < groups) {
     float padded[16] = {};
     std::memcpy(padded, logits + k, sizeof(float) * static_cast<size_t>(groups - k));
-    group_scales_16(map, load(padded), scale, slope);
+    group_scale(map, load(padded), scale, slope);
     store(scales + k, scale);
     if (slopes) store(slopes + k, slope);
   }
-}
-
-DIFFQ_INLINE F bits_slope_16(const GroupMap& map, F logits) {
-  if (map.parametrisation == Parametrisation::bits) {
-    F upper, lower;
-    sigmoid(logits, upper, lower);
-    return splat(map.max_bits - map.min_bits) * (upper * lower);
-  }
-  F scale, slope;
-  group_scales_16(map, logits, scale, slope);
-  // b = log2(1 + 1 / scale)
-  return splat(-1.44269504f) * slope / (scale * (splat(1.0f) + scale));
 }
 
 void add_bits_slopes(const GroupMap& map, const float* logits, int64_t groups, float weight,
                      float* gradients) {
   int64_t k = 0;
   for (; k + 16 <= groups; k += 16) {
-    store(gradients + k, load(gradients + k) + splat(weight) * bits_slope_16(map, load(logits + k)));
+    store(gradients + k, load(gradients + k) + splat(weight) * bits_slope(map, load(logits + k)));
   }
   if (k == groups) return;
   const size_t left = sizeof(float) * static_cast<size_t>(groups - k);
   float padded[16] = {}, slopes[16];
   std::memcpy(padded, logits + k, left);
-  store(slopes, splat(weight) * bits_slope_16(map, load(padded)));
+  store(slopes, splat(weight) * bits_slope(map, load(padded)));
   for (int64_t i = 0; k + i < groups; ++i) gradients[k + i] += slopes[i];
 }
 

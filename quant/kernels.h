@@ -9,6 +9,9 @@
 
 namespace diffq {
 
+/// Bits in one MB (2^20 bytes).
+inline constexpr double kBitsPerMb = 8.0 * 1024 * 1024;
+
 enum class CodePath { plain, avx2, avx512 };
 
 /// What a logit stands for; see Parametrisation. The constants are set by make_group_map.

@@ -8,24 +8,11 @@
 #include "quant/ordered_sum.h"
 
 namespace diffq {
-namespace {
-
-constexpr float kLeastScale = 1e-8f;
-
-/// clamp(u) that leaves NaN as it is.
-inline float clamped(float u, float lowest, float highest) {
-  const float above = u < lowest ? lowest : u;
-  return above > highest ? highest : above;
-}
-
-}  // namespace
-
 Lsq::Lsq(const MethodSpec& method, QuantSpec quant, CodePath path)
     : BaseQuantizer(std::move(quant), path), bits_(method.bits) {
   if (bits_ < 2 || bits_ > 15)
     throw std::invalid_argument("bits: " + std::to_string(bits_) + "; lsq has 2 to 15");
-  lowest_ = -static_cast<float>(1 << (bits_ - 1));
-  highest_ = static_cast<float>((1 << (bits_ - 1)) - 1);
+  levels_ = ScaleLevels::of_bits(bits_);
 }
 
 void Lsq::initialize_own() {
@@ -40,7 +27,7 @@ void Lsq::initialize_own() {
     double sum = 0;
     for (size_t i = spans_[t].first; i < spans_[t].last; ++i) sum += sums[i];
     const double mean = sum / static_cast<double>(quantized_[t].master.numel());
-    *quantized_[t].own.data_ptr<float>() = static_cast<float>(2 * mean / std::sqrt(-double{lowest_}));
+    *quantized_[t].own.data_ptr<float>() = static_cast<float>(2 * mean / std::sqrt(-double{levels_.lowest}));
   }
   constrain_own();
 }
@@ -58,9 +45,10 @@ void Lsq::materialize_tensors_rounded() {
     const QuantizedTensor& tensor = quantized_[piece.tensor];
     const float* master = tensor.master.const_data_ptr<float>();
     float* compute = tensor.compute.data_ptr<float>();
-    const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
+    const float scale = *tensor.own.const_data_ptr<float>();
+    const ScaleLevels levels = levels_;
     for (int64_t k = piece.begin; k < piece.end; ++k) {
-      compute[k] = round_half_even(clamped(master[k] / scale, lowest, highest)) * scale;
+      compute[k] = round_half_even(levels.clamped(master[k] / scale)) * scale;
     }
   });
 }
@@ -75,9 +63,8 @@ void Lsq::pull_back(std::span<const size_t> tensors) {
   for (const size_t t : tensors) {
     double sum = 0;
     for (size_t i = spans_[t].first; i < spans_[t].last; ++i) sum += piece_sums_[i];
-    // Keeps the scale's steps in proportion to the weights' (section 2.2 there).
-    const double part = 1 / std::sqrt(static_cast<double>(quantized_[t].master.numel()) * double{highest_});
-    *quantized_[t].own_gradient.data_ptr<float>() = static_cast<float>(sum * part);
+    *quantized_[t].own_gradient.data_ptr<float>() =
+        static_cast<float>(sum * levels_.gradient_part(quantized_[t].master.numel()));
   }
 }
 
@@ -86,14 +73,14 @@ double Lsq::pull_back_piece(const Piece& piece) {
   const int64_t n = piece.end - piece.begin;
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* gradient = tensor.gradient.data_ptr<float>() + piece.begin;
-  const float scale = *tensor.own.const_data_ptr<float>(), lowest = lowest_, highest = highest_;
+  const float scale = *tensor.own.const_data_ptr<float>();
+  const ScaleLevels levels = levels_;
   // Two loops without branches, which the compiler vectorises.
   float slopes[kPieceEntries], inside[kPieceEntries];
   for (int64_t k = 0; k < n; ++k) {
-    const float u = master[k] / scale, level = clamped(u, lowest, highest);
-    inside[k] = static_cast<float>((u >= lowest) & (u <= highest));
-    // ∂w̃/∂scale: round(u) - u inside, outside the level of the clip's edge, where the weight has no say.
-    slopes[k] = round_half_even(level) - inside[k] * level;
+    const float u = master[k] / scale;
+    inside[k] = static_cast<float>(levels.has(u));
+    slopes[k] = levels.scale_slope(u);
   }
   const double sum = ordered_dot(gradient, slopes, n);
   for (int64_t k = 0; k < n; ++k) gradient[k] = inside[k] != 0 ? gradient[k] : 0.0f;

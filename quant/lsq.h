@@ -3,8 +3,12 @@
 // a tensor. Weights inside the clip take the gradient as it is, those outside none.
 
 #include "quant/base_quantizer.h"
+#include "quant/grid.h"
 
 namespace diffq {
+
+/// What constrain_own keeps scales from falling below.
+inline constexpr float kLeastScale = 1e-8f;
 
 class Lsq : public BaseQuantizer {
  public:
@@ -14,7 +18,7 @@ class Lsq : public BaseQuantizer {
   /// 2 mean|w| / sqrt(2^(b-1))
   void initialize_own() override;
   void pull_back(std::span<const size_t> tensors) override;
-  /// A scale that turned negative would turn the tensor's sign: kept >= 1e-8.
+  /// A scale that turned negative would turn the tensor's sign: kept >= kLeastScale.
   void constrain_own() override;
   LevelGrid grid() const override { return LevelGrid::scale; }
 
@@ -30,8 +34,7 @@ class Lsq : public BaseQuantizer {
   double pull_back_piece(const Piece& piece);
 
   int bits_;
-  float lowest_;   ///< -2^(b-1)
-  float highest_;  ///< 2^(b-1) - 1
+  ScaleLevels levels_;
   std::vector<double> piece_sums_;
 };
 

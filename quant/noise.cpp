@@ -1,27 +1,9 @@
 #include "quant/noise.h"
 
-#include <array>
 #include <bit>
 #include <cmath>
 
 namespace diffq {
-namespace {
-
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t seed) {
-  uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
-  for (int round = 0; round < kPhiloxRounds; ++round) {
-    const uint64_t p0 = uint64_t{kPhiloxMultiplier0} * counter[0],
-                   p1 = uint64_t{kPhiloxMultiplier1} * counter[2];
-    counter = {static_cast<uint32_t>(p1 >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(p1),
-               static_cast<uint32_t>(p0 >> 32) ^ counter[3] ^ key1, static_cast<uint32_t>(p0)};
-    key0 += kPhiloxWeyl0;
-    key1 += kPhiloxWeyl1;
-  }
-  return counter;
-}
-
-}  // namespace
-
 float uniform_noise(uint32_t word, bool second) {
   const int32_t bits = second ? static_cast<int32_t>(word) >> 15 : static_cast<int32_t>(word << 16) >> 15;
   return static_cast<float>(bits | 1) * 0x1p-17f;
@@ -48,11 +30,8 @@ float gaussian_noise(uint32_t word, bool second) {
 
 float noise_at(const NoiseSource& source, int64_t i) {
   if (source.given) return source.given[i];
-  const uint64_t index = 16 * static_cast<uint64_t>(i / kNoiseBlock) + static_cast<uint64_t>(i & 15);
-  const auto words =
-      philox({static_cast<uint32_t>(index), source.tensor, source.step, static_cast<uint32_t>(index >> 32)},
-             source.seed);
-  const uint32_t word = words[(i >> 5) & 3];
+  const PhiloxWords words = noise_words(source.seed, source.step, source.tensor, i);
+  const uint32_t word = words.word[(i >> 5) & 3];
   const bool second = (i >> 4) & 1;
   return source.kind == NoiseKind::uniform ? uniform_noise(word, second) : gaussian_noise(word, second);
 }

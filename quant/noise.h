@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "quant/method_spec.h"
+#include "quant/philox.h"
 
 namespace diffq {
 
@@ -34,17 +35,14 @@ float uniform_noise(uint32_t word, bool second);
 float gaussian_noise(uint32_t word, bool second);
 
 // Constants of the formulas, shared with the kernels.
-inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier1 = 0xCD9E8D57u;
-inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u, kPhiloxWeyl1 = 0xBB67AE85u;
-inline constexpr int kPhiloxRounds = 10;
 /// Bits of the float just below sqrt(1/2): a number is split into 2^e m with m in [sqrt(1/2), sqrt(2)).
-inline constexpr int32_t kSqrtHalfBits = 0x3f3504f3;
+DIFFQ_CONSTANT int32_t kSqrtHalfBits = 0x3f3504f3;
 /// ln(1 + t) = t + t² P(t), ascending powers.
-inline constexpr float kLog[6] = {-.5000112653f, .3332030475f,  -.2490546107f,
-                                  .2041070163f,  -.1871280372f, .1227421090f};
+DIFFQ_CONSTANT float kLog[6] = {-.5000112653f, .3332030475f,  -.2490546107f,
+                                .2041070163f,  -.1871280372f, .1227421090f};
 /// sin(π x / 2) = x S(x²) and cos(π x / 2) = C(x²) for |x| < 1/2, ascending powers.
-inline constexpr float kSine[3] = {1.570788503f, -.6457120180f, .07766740769f};
-inline constexpr float kCosine[4] = {1.0f, -1.233698010f, .2536063492f, -.02042625099f};
-inline constexpr float kHalfLn2 = .34657359f;
+DIFFQ_CONSTANT float kSine[3] = {1.570788503f, -.6457120180f, .07766740769f};
+DIFFQ_CONSTANT float kCosine[4] = {1.0f, -1.233698010f, .2536063492f, -.02042625099f};
+DIFFQ_CONSTANT float kHalfLn2 = .34657359f;
 
 }  // namespace diffq

@@ -107,8 +107,9 @@ class Quantizer {
   at::Tensor levels(size_t tensor) const;
 };
 
-/// The quantizer of a method. Throws std::invalid_argument for settings that no method has (sweeps/ checks
-/// them first).
-std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant);
+/// The quantizer of a method, for buffers on a device. Throws std::invalid_argument for settings that no
+/// method has (sweeps/ checks them first).
+std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant,
+                                          at::Device device = at::kCPU);
 
 }  // namespace diffq

@@ -5,9 +5,6 @@
 
 #include "quant/noise.h"
 
-// The loops are only as fast as they are whole: left to itself the compiler makes calls of their parts.
-#define DIFFQ_INLINE __attribute__((always_inline)) inline
-
 namespace diffq {
 namespace {
 

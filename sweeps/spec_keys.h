@@ -284,6 +284,9 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
   keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));
   keys.later_real("ema", spec.ema, {.low = 0, .high = 1, .high_open = true});
+  keys.later_whole("first_bucket_mb", spec.first_bucket_mb, 1, Range::between(1, 4096));
+  keys.later_whole("bucket_mb", spec.bucket_mb, 25, Range::between(1, 4096));
+  keys.later_whole("rank_check_steps", spec.rank_check_steps, 100, Range::at_least(0));
   keys.real("checkpoint_minutes", spec.checkpoint_minutes, Range::above(0));
 }
 

@@ -1,6 +1,7 @@
 #include <torch/torch.h>
 
 #include "trainer/bss_eval.h"
+#include "trainer/device.h"
 #include "trainer/models/demucs.h"
 #include "trainer/remix.h"
 #include "trainer/separate.h"
@@ -45,9 +46,11 @@ class SeparationTask : public Task {
 
   at::Tensor score_track(const Batch& batch) override {
     const at::Tensor truth = batch.target[0];
+    // The track stays in the host's memory: only the segments go through the model's device.
+    const at::Device device = device_of(*model_);
+    const Separator model = [&](const at::Tensor& part) { return model_->forward(part.to(device)).cpu(); };
     const at::Tensor stems =
-        separate([&](const at::Tensor& part) { return model_->forward(part); }, batch.input[0], separation_,
-                 {shape_.rate, shape_.segment, batch_size_});
+        separate(model, batch.input[0], separation_, {shape_.rate, shape_.segment, batch_size_});
     const BssScores scores = bss_eval(truth, stems, {.window = shape_.rate, .hop = shape_.rate});
     std::vector<at::Tensor> columns;
     for (const at::Tensor& windows : {scores.sdr, scores.isr, scores.sir, scores.sar}) {

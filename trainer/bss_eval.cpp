@@ -1,19 +1,23 @@
 #include "trainer/bss_eval.h"
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "trainer/block_toeplitz.h"
+
 namespace diffq {
 namespace {
 
-// Spectra are taken of blocks of this length: short enough for the cache, long beside the filters.
-constexpr int64_t kBlock = 8192;
-constexpr int64_t kBlocksAtOnce = 64;  // bounds the memory
+constexpr int64_t kBlocksAtOnce = 16;  // bounds the memory
+constexpr int64_t kTile = 64;          // frequencies at a time, so that sums stay in the nearest cache
 
 /// A length that FFTs are fast at: the next 2^k, 3·2^k or 5·2^k.
 int64_t fast_length(int64_t least) {
@@ -25,27 +29,61 @@ int64_t fast_length(int64_t least) {
   return best;
 }
 
+/// Spectra of real signals along the last axis with the real parts first, then the imaginary ones:
+/// [..., samples] -> [..., 2, frequencies].
+at::Tensor spectra(const at::Tensor& signals, int64_t fft) {
+  return at::view_as_real(at::fft_rfft(signals, fft)).movedim(-1, -2).contiguous();
+}
+
+/// A spectrum's part: `real` and `imaginary` hold one number a frequency.
+struct Part {
+  Part(const at::Tensor& spectra, int64_t signal, int64_t begin)
+      : real(spectra.mutable_data_ptr<double>() + 2 * signal * spectra.size(-1) + begin),
+        imaginary(real + spectra.size(-1)) {}
+  double *real, *imaginary;
+};
+
+/// sum += conj(a) · b over all blocks, for every pair of signals and the tile's frequencies. Spectra
+/// [signals, blocks, 2, frequencies], sum [firsts, seconds, 2, frequencies].
+void add_products(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum, int64_t tile) {
+  const int64_t firsts = a.size(0), seconds = b.size(0), blocks = a.size(1);
+  const int64_t begin = tile * kTile, count = std::min(kTile, a.size(-1) - begin);
+  for (int64_t pair = 0; pair < firsts * seconds; ++pair) {
+    const Part added(sum, pair, begin);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const Part x(a, pair / seconds * blocks + block, begin), y(b, pair % seconds * blocks + block, begin);
+      for (int64_t f = 0; f < count; ++f) {
+        added.real[f] += x.real[f] * y.real[f] + x.imaginary[f] * y.imaginary[f];
+        added.imaginary[f] += x.real[f] * y.imaginary[f] - x.imaginary[f] * y.real[f];
+      }
+    }
+  }
+}
+
 /// Correlations at the lags 0 … lags-1: [a, b, lag] = Σ_n first[a][n] · second[b][n + lag], of
-/// [signals, samples].
+/// [signals, samples]. By spectra of blocks: short enough for the cache, long beside the lags.
 at::Tensor correlations(const at::Tensor& first, const at::Tensor& second, int64_t lags) {
-  const int64_t samples = first.size(1), fft = fast_length(kBlock + lags - 1);
-  at::Tensor sum =
-      at::zeros({fft / 2 + 1, first.size(0), second.size(0)}, first.options().dtype(at::kComplexDouble));
-  for (int64_t begin = 0; begin < samples; begin += kBlock * kBlocksAtOnce) {
+  const int64_t samples = first.size(1);
+  const int64_t fft = fast_length(std::max<int64_t>(8192, 4 * lags)), block = fft - lags + 1;
+  const int64_t frequencies = fft / 2 + 1;
+  const at::Tensor sum = at::zeros({first.size(0), second.size(0), 2, frequencies}, at::kDouble);
+  for (int64_t begin = 0; begin < samples; begin += block * kBlocksAtOnce) {
     // A block of the first signal meets the same block of the second and the `lags` samples behind it.
-    const int64_t end = std::min(samples, begin + kBlock * kBlocksAtOnce);
-    const int64_t blocks = (end - begin + kBlock - 1) / kBlock;
+    const int64_t end = std::min(samples, begin + block * kBlocksAtOnce);
+    const int64_t blocks = (end - begin + block - 1) / block;
     const auto framed = [&](const at::Tensor& signals, int64_t behind) {
-      const int64_t wanted = blocks * kBlock + behind, there = std::min(samples - begin, wanted);
+      const int64_t wanted = blocks * block + behind, there = std::min(samples - begin, wanted);
       const at::Tensor part =
           at::constant_pad_nd(signals.narrow(1, begin, there).to(at::kDouble), {0, wanted - there});
-      return at::fft_rfft(part.unfold(1, kBlock + behind, kBlock), fft);  // [signals, blocks, frequencies]
+      return spectra(part.unfold(1, block + behind, block), fft);  // [signals, blocks, 2, frequencies]
     };
-    const at::Tensor a = framed(first, 0).permute({2, 0, 1}).conj(),
-                     b = framed(second, lags - 1).permute({2, 1, 0});
-    sum += at::matmul(a.resolve_conj(), b);
+    const at::Tensor a = framed(first, 0), b = framed(second, lags - 1);
+    at::parallel_for(0, (frequencies + kTile - 1) / kTile, 1, [&](int64_t from, int64_t to) {
+      for (int64_t tile = from; tile < to; ++tile) add_products(a, b, sum, tile);
+    });
   }
-  return at::fft_irfft(sum.permute({1, 2, 0}), fft).narrow(2, 0, lags);
+  const at::Tensor spectrum = at::view_as_complex(sum.movedim(2, 3).contiguous());
+  return at::fft_irfft(spectrum, fft).narrow(2, 0, lags).contiguous();
 }
 
 /// Correlation of the signals with each other, [signals · taps, signals · taps]: Toeplitz blocks out of
@@ -60,30 +98,19 @@ at::Tensor gram_matrix(const at::Tensor& lagged) {
   return blocks.permute({0, 2, 1, 3}).reshape({signals * taps, signals * taps});
 }
 
-/// x of gram · x = right. The matrix is positive definite but for rounding, or for signals that depend on
-/// each other (silence, a missing octave).
-at::Tensor solve(at::Tensor gram, const at::Tensor& right) {
-  gram.diagonal().add_(std::numeric_limits<double>::epsilon());
-  const auto [factor, failed] = at::linalg_cholesky_ex(gram);
-  if (failed.item<int>() == 0) return at::cholesky_solve(right, factor);
-  const auto [solution, singular] = at::linalg_solve_ex(gram, right);
-  if (singular.item<int>() == 0) return solution;
-  return std::get<0>(at::linalg_lstsq(gram, right, std::nullopt, "gelsd"));
-}
-
 /// Filters [in, taps, out] that bring the signals `in` as near as can be to the signals `out`.
-at::Tensor filters(const at::Tensor& gram_lags, const at::Tensor& out_lags) {
+at::Tensor filters(at::Tensor gram_lags, const at::Tensor& out_lags) {
   const int64_t in = out_lags.size(0), out = out_lags.size(1), taps = out_lags.size(2);
-  const at::Tensor right = out_lags.permute({0, 2, 1}).reshape({in * taps, out});
-  return solve(gram_matrix(gram_lags), right).view({in, taps, out});
-}
-
-/// Squares of a spectrum of `fft` real samples, added up: the energy of the samples. [sources, channels,
-/// frequencies] -> [sources].
-at::Tensor energy(const at::Tensor& spectrum, int64_t fft) {
-  at::Tensor squares = at::view_as_real(spectrum).square().sum({1, 3});
-  squares.narrow(1, 1, (fft + 1) / 2 - 1).mul_(2);  // these stand for their mirror images too
-  return squares.sum(1) / double(fft);
+  gram_lags = gram_lags.clone();
+  gram_lags.select(2, 0).diagonal().add_(std::numeric_limits<double>::epsilon());
+  const at::Tensor right = out_lags.transpose(1, 2);
+  if (const auto solved = solve_block_toeplitz(gram_lags, right)) return *solved;
+  // Signals that depend on each other (silence, a missing octave).
+  const at::Tensor gram = gram_matrix(gram_lags), flat = right.reshape({in * taps, out});
+  const auto [solution, singular] = at::linalg_solve_ex(gram, flat);
+  const at::Tensor found =
+      singular.item<int>() == 0 ? solution : std::get<0>(at::linalg_lstsq(gram, flat, std::nullopt, "gelsd"));
+  return found.view({in, taps, out});
 }
 
 at::Tensor decibel(const at::Tensor& above, const at::Tensor& below) {
@@ -96,30 +123,76 @@ bool any_silent(const at::Tensor& signals) { return (signals.sum(1) == 0).all(1)
 /// The filters of all sources, ready for windows of one length.
 class Projections {
  public:
+  /// own: [sources, out, in, taps]; all: [sources, out, sources · in, taps].
   Projections(const at::Tensor& own, const at::Tensor& all, int64_t fft)
-      : fft_(fft), own_(at::fft_rfft(own, fft)), all_(at::fft_rfft(all, fft).flatten(0, 1)) {}
+      : fft_(fft),
+        sources_(own.size(0)),
+        channels_(own.size(1)),
+        own_(spectra(own, fft)),
+        all_(spectra(all, fft)) {}
 
   /// SDR, ISR, SIR, SAR [4, sources] of one window.
   at::Tensor scores(const at::Tensor& references, const at::Tensor& estimates) const {
-    const at::Tensor truth = at::fft_rfft(references, fft_), given = at::fft_rfft(estimates, fft_);
-    const int64_t sources = truth.size(0), channels = truth.size(1);
-    // What the source's own filters make of it, and what those of all sources make of all.
-    const at::Tensor own = (own_ * truth.unsqueeze(1)).sum(2);
-    const at::Tensor all = at::matmul(all_.permute({2, 0, 1}), truth.flatten(0, 1).t().unsqueeze(2))
-                               .squeeze(2)
-                               .t()
-                               .view({sources, channels, -1});
+    const at::Tensor truth = spectra(references, fft_), given = spectra(estimates, fft_);
+    const at::Tensor energies = at::zeros({5, sources_}, at::kDouble);
+    for (int64_t source = 0; source < sources_; ++source) {
+      Energies sums{};
+      for (int64_t out = source * channels_; out < (source + 1) * channels_; ++out) {
+        for (int64_t begin = 0; begin < truth.size(-1); begin += kTile)
+          add(truth, given, source, out, begin, sums);
+      }
+      for (int64_t i = 0; i < 5; ++i)
+        energies[i][source] = std::accumulate(sums[i].begin(), sums[i].end(), 0.0) / double(fft_);
+    }
     const at::Tensor true_energy = references.square().sum({1, 2});
     return at::stack({decibel(true_energy, (estimates - references).square().sum({1, 2})),
-                      decibel(true_energy, energy(own - truth, fft_)),
-                      decibel(energy(own, fft_), energy(all - own, fft_)),
-                      decibel(energy(all, fft_), energy(given - all, fft_))});
+                      decibel(true_energy, energies[0]), decibel(energies[1], energies[2]),
+                      decibel(energies[3], energies[4])});
   }
 
  private:
-  int64_t fft_;
-  at::Tensor own_;  // [sources, out, in, frequencies]
-  at::Tensor all_;  // [sources · out, sources · in, frequencies]
+  using Tile = std::array<double, kTile>;
+  /// Of the source's own filters' signal: what the truth lacks to it, itself; of that of all sources'
+  /// filters: what the own one lacks to it, itself, and what the estimate lacks to it. Squares of spectra add
+  /// up to the energy of the samples.
+  using Energies = std::array<Tile, 5>;
+
+  /// What the filters of `in` signals, from number `first` on, make of the truth.
+  static void filter(const at::Tensor& filters, int64_t first_filter, const at::Tensor& truth, int64_t first,
+                     int64_t in, int64_t begin, int64_t count, Tile& real, Tile& imaginary) {
+    real.fill(0);
+    imaginary.fill(0);
+    for (int64_t i = 0; i < in; ++i) {
+      const Part h(filters, first_filter + i, begin), x(truth, first + i, begin);
+      for (int64_t f = 0; f < count; ++f) {
+        real[f] += h.real[f] * x.real[f] - h.imaginary[f] * x.imaginary[f];
+        imaginary[f] += h.real[f] * x.imaginary[f] + h.imaginary[f] * x.real[f];
+      }
+    }
+  }
+
+  void add(const at::Tensor& truth, const at::Tensor& given, int64_t source, int64_t out, int64_t begin,
+           Energies& sums) const {
+    const int64_t count = std::min(kTile, truth.size(-1) - begin), signals = sources_ * channels_;
+    Tile own_real, own_imaginary, all_real, all_imaginary;
+    filter(own_, out * channels_, truth, source * channels_, channels_, begin, count, own_real,
+           own_imaginary);
+    filter(all_, out * signals, truth, 0, signals, begin, count, all_real, all_imaginary);
+    const Part t(truth, out, begin), g(given, out, begin);
+    const auto square = [](double real, double imaginary) { return real * real + imaginary * imaginary; };
+    for (int64_t f = 0; f < count; ++f) {
+      // All but the first, and the last of an even length, stand for their mirror images too.
+      const double weight = begin + f == 0 || 2 * (begin + f) == fft_ ? 1 : 2;
+      sums[0][f] += weight * square(own_real[f] - t.real[f], own_imaginary[f] - t.imaginary[f]);
+      sums[1][f] += weight * square(own_real[f], own_imaginary[f]);
+      sums[2][f] += weight * square(all_real[f] - own_real[f], all_imaginary[f] - own_imaginary[f]);
+      sums[3][f] += weight * square(all_real[f], all_imaginary[f]);
+      sums[4][f] += weight * square(g.real[f] - all_real[f], g.imaginary[f] - all_imaginary[f]);
+    }
+  }
+
+  int64_t fft_, sources_, channels_;
+  at::Tensor own_, all_;  // as given, but spectra
 };
 
 void check(const at::Tensor& references, const at::Tensor& estimates, const BssWindows& windows) {
@@ -155,12 +228,15 @@ BssScores bss_eval(const at::Tensor& references, const at::Tensor& estimates, co
     own.push_back(filters(block(among), block(towards)).permute({2, 0, 1}));
   }
   const Projections projections(at::stack(own), all, fast_length(window + taps - 1));
-  for (int64_t w = 0; w < count; ++w) {
-    const at::Tensor truth = references.narrow(2, w * windows.hop, window).to(at::kDouble);
-    const at::Tensor given = estimates.narrow(2, w * windows.hop, window).to(at::kDouble);
-    if (any_silent(truth) || any_silent(given)) continue;
-    scores.select(2, w).copy_(projections.scores(truth, given));
-  }
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    torch::NoGradGuard no_grad_here;
+    for (int64_t w = begin; w < end; ++w) {
+      const at::Tensor truth = references.narrow(2, w * windows.hop, window).to(at::kDouble);
+      const at::Tensor given = estimates.narrow(2, w * windows.hop, window).to(at::kDouble);
+      if (any_silent(truth) || any_silent(given)) continue;
+      scores.select(2, w).copy_(projections.scores(truth, given));
+    }
+  });
   return {scores[0], scores[1], scores[2], scores[3]};
 }
 

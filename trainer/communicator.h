@@ -35,6 +35,9 @@ class Communicator {
   virtual void start_sum(const at::Tensor& bucket) = 0;
   /// Returns when all started sums are complete.
   virtual void wait() = 0;
+  /// What these sums are to be divided by for means: 1 where they are means already (NCCL divides as it
+  /// sums).
+  virtual double divisor() const { return size(); }
 
   /// Overwrites `tensor` (contiguous) with rank 0's.
   virtual void broadcast(const at::Tensor& tensor) = 0;

@@ -5,6 +5,7 @@
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/bss_eval.h"
+#include "trainer/device.h"
 
 namespace diffq {
 namespace {
@@ -50,11 +51,12 @@ MetricSums evaluate(Task& task, const Dataset& data, const EvalSpec& spec, int w
   double sums[3] = {0, 0, 0};
   try {
     task.module().eval();
+    const at::Device device = device_of(task.module());
     Loader loader(data,
                   evaluation_batches(data.size(), spec.batch_size, communicator.rank(), communicator.size()),
                   std::nullopt, workers);
     while (const auto batch = loader.next()) {
-      const MetricSums part = task.evaluate(*batch);
+      const MetricSums part = task.evaluate(on_device(*batch, device));
       sums[0] += part.loss;
       sums[1] += part.score;
       sums[2] += part.count;

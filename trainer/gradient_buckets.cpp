@@ -2,7 +2,17 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+
 namespace diffq {
+namespace {
+
+/// One launch on a GPU, where there may be a hundred.
+void copy_all(const std::vector<at::Tensor>& from, std::vector<at::Tensor>& to) {
+  if (!from.empty()) at::_foreach_copy_(to, from);
+}
+
+}  // namespace
 
 // Fires when torch has a parameter's complete gradient.
 class GradientBuckets::Hook : public torch::autograd::FunctionPostHook {
@@ -32,6 +42,13 @@ GradientBuckets::GradientBuckets(ParameterStore& store, Quantizer& quantizer, Co
   for (size_t b = 0; b < store.buckets().size(); ++b) {
     for (const size_t entry : store.buckets()[b].entries) bucket_of_[entry] = b;
   }
+  int64_t offset = 0;
+  for (const auto& [name, buffer] : store.buffers()) {
+    buffers_.push_back(buffer);
+    old_views_.push_back(old_buffers_.narrow(0, offset, buffer.numel()).view_as(buffer));
+    tail_views_.push_back(store.buffer_tail().narrow(0, offset, buffer.numel()).view_as(buffer));
+    offset += buffer.numel();
+  }
   for (size_t i = 0; i < store.entries().size(); ++i) {
     auto node = torch::autograd::impl::grad_accumulator(store.entries()[i].parameter);
     hooks_.push_back(node->add_post_hook(std::make_unique<Hook>(self_, i)));
@@ -49,11 +66,7 @@ void GradientBuckets::begin() {
   // zeros.
   for (const ParameterEntry& entry : store_.entries()) at::Tensor(entry.parameter).mutable_grad().reset();
   std::fill(filled_.begin(), filled_.end(), false);
-  int64_t offset = 0;
-  for (const auto& buffer : store_.buffers()) {
-    old_buffers_.narrow(0, offset, buffer.tensor.numel()).copy_(buffer.tensor.reshape({-1}));
-    offset += buffer.tensor.numel();
-  }
+  copy_all(buffers_, old_views_);
   for (size_t b = 0; b < missing_.size(); ++b)
     missing_[b] = static_cast<int64_t>(store_.buckets()[b].entries.size());
   std::fill(fired_count_.begin(), fired_count_.end(), 0);
@@ -122,16 +135,13 @@ std::string GradientBuckets::finish(const at::Tensor& loss, std::string failure)
     communicator_.start_sum(range);
   }
   communicator_.wait();
-  read_tail();
+  average_buffers();
+  if (store_.gradient().is_cpu()) read_flags();
   return failure;
 }
 
 void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
-  int64_t offset = 0;
-  for (const auto& buffer : store_.buffers()) {
-    store_.buffer_tail().narrow(0, offset, buffer.tensor.numel()).copy_(buffer.tensor.reshape({-1}));
-    offset += buffer.tensor.numel();
-  }
+  copy_all(buffers_, tail_views_);
   // Selected, never multiplied: NaN times 0 is NaN.
   const at::Tensor finite = at::isfinite(loss);
   store_.loss_tail().copy_(at::where(finite, loss, at::zeros_like(loss)).reshape({1}));
@@ -140,29 +150,25 @@ void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
   store_.stop_tail().fill_(stop_ ? 1.0 : 0.0);
 }
 
-void GradientBuckets::read_tail() {
-  const double ranks = communicator_.size();
-  mean_loss_ = store_.loss_tail().item<float>() / ranks;
-  nonfinite_ranks_ = static_cast<int>(store_.nonfinite_tail().item<float>());
-  failed_ranks_ = static_cast<int>(store_.failed_tail().item<float>());
-  stop_ranks_ = static_cast<int>(store_.stop_tail().item<float>());
+void GradientBuckets::average_buffers() {
   if (communicator_.size() == 1) return;
-  int64_t offset = 0;
-  for (const auto& buffer : store_.buffers()) {
-    const at::Tensor sum = store_.buffer_tail().narrow(0, offset, buffer.tensor.numel());
-    buffer.tensor.copy_((sum / ranks).view_as(buffer.tensor));
-    offset += buffer.tensor.numel();
-  }
+  for (size_t i = 0; i < buffers_.size(); ++i) buffers_[i].copy_(tail_views_[i] / communicator_.divisor());
+}
+
+void GradientBuckets::read_flags() {
+  const double divisor = communicator_.divisor();
+  const auto ranks = [&](const at::Tensor& flag) {
+    return static_cast<int>(std::lround(flag.item<float>() * communicator_.size() / divisor));
+  };
+  mean_loss_ = store_.loss_tail().item<float>() / divisor;
+  nonfinite_ranks_ = ranks(store_.nonfinite_tail());
+  failed_ranks_ = ranks(store_.failed_tail());
+  stop_ranks_ = ranks(store_.stop_tail());
 }
 
 void GradientBuckets::restore_buffers() {
   torch::NoGradGuard no_grad;
-  int64_t offset = 0;
-  for (const auto& buffer : store_.buffers()) {
-    const at::Tensor old = old_buffers_.narrow(0, offset, buffer.tensor.numel());
-    buffer.tensor.copy_(old.view_as(buffer.tensor));
-    offset += buffer.tensor.numel();
-  }
+  copy_all(old_views_, buffers_);
 }
 
 }  // namespace diffq

@@ -35,14 +35,16 @@ class GradientBuckets {
   /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
   /// order, waits. `loss`: this rank's mean loss, one number. `failure`: why this rank failed, or empty; if
   /// it did, buckets not yet started are summed as zeros, so that no rank waits. Then gradient() holds the
-  /// sums over ranks, and the model's buffers their means. Returns `failure`, or why the quantizer failed
-  /// meanwhile; throws only what the communicator throws.
+  /// sums over ranks (divisor() makes them means), and the model's buffers their means. Returns `failure`, or
+  /// why the quantizer failed meanwhile; throws only what the communicator throws.
   std::string finish(const at::Tensor& loss, std::string failure);
 
-  double mean_loss() const { return mean_loss_; }           ///< over the group, after finish
-  int nonfinite_ranks() const { return nonfinite_ranks_; }  ///< ranks whose loss was not finite
-  int failed_ranks() const { return failed_ranks_; }        ///< ranks that finished with a failure
-  int stop_ranks() const { return stop_ranks_; }            ///< ranks whose stop was set
+  // After finish() on the CPU. On a GPU the host does not wait for them: UpdateReport has them.
+  double mean_loss() const { return mean_loss_; }                 ///< over the group
+  int nonfinite_ranks() const { return nonfinite_ranks_; }        ///< ranks whose loss was not finite
+  int failed_ranks() const { return failed_ranks_; }              ///< ranks that finished with a failure
+  int stop_ranks() const { return stop_ranks_; }                  ///< ranks whose stop was set
+  const at::Tensor& old_buffers() const { return old_buffers_; }  ///< of begin(), flat
   void restore_buffers();  ///< puts the model's buffers back to those of begin()
   int64_t hook_calls(size_t entry) const { return fired_count_[entry]; }  ///< since begin(), while armed
 
@@ -53,7 +55,8 @@ class GradientBuckets {
   void pull_back(const Bucket& bucket);
   void start_next();
   void fill_tail(const at::Tensor& loss, bool failed);
-  void read_tail();
+  void average_buffers();
+  void read_flags();
 
   ParameterStore& store_;
   Quantizer& quantizer_;
@@ -67,6 +70,8 @@ class GradientBuckets {
   std::vector<int64_t> fired_count_;  ///< of each parameter, this step
   std::vector<bool> filled_;          ///< whether gradient() has this step's gradient of each parameter
   at::Tensor old_buffers_;
+  // Of the model's buffers: themselves, and their places in old_buffers_ and in the tail of the last bucket.
+  std::vector<at::Tensor> buffers_, old_views_, tail_views_;
   size_t next_bucket_ = 0;
   bool armed_ = false, stop_ = false;
   double mean_loss_ = 0;

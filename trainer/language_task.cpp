@@ -20,8 +20,8 @@ class LanguageTask : public Task {
   void begin_step(uint64_t group_seed) override { model_->begin_step(group_seed); }
 
   at::Tensor loss(const Batch& batch) override {
-    const int64_t count = batch.target.ne(kNoTarget).sum().item<int64_t>();
-    return model_->forward(batch.input, batch.target, at::kFloat) / static_cast<double>(count);
+    const at::Tensor count = batch.target.ne(kNoTarget).sum().to(at::kFloat);  // exact below 2^24
+    return model_->forward(batch.input, batch.target, at::kFloat) / count;
   }
 
   MetricSums evaluate(const Batch& batch) override {

@@ -97,8 +97,12 @@ void load(const PackedModel& file, const std::vector<Target>& targets) {
   }
 }
 
-std::span<const uint8_t> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<const uint8_t*>(tensor.const_data_ptr()), static_cast<size_t>(tensor.nbytes())};
+/// Adds values as they are; from a GPU's memory, and of another type than they have, a copy of them.
+void add_plain(PackedModelWriter& model, const std::string& name, const std::string& dtype,
+               const std::vector<int64_t>& shape, const at::Tensor& values) {
+  const auto host = std::make_shared<at::Tensor>(values.cpu());
+  const std::span<const uint8_t> bytes(static_cast<const uint8_t*>(host->const_data_ptr()), host->nbytes());
+  model.add_plain(name, dtype, shape, bytes, host);
 }
 
 }  // namespace
@@ -114,17 +118,16 @@ PackedModelWriter pack_model(const ParameterStore& store, const Quantizer& quant
       const size_t t = entry.quantizer_index;
       model.add_packed(entry.name, shape, quantizer.group_size(t), quantizer.pack(t, coding));
     } else if (quantizer.copies_kept()) {
-      const auto half = std::make_shared<at::Tensor>(store.master_of(entry).to(at::kHalf));
-      model.add_plain(entry.name, "F16", shape, bytes_of(*half), half);
+      add_plain(model, entry.name, "F16", shape, store.master_of(entry).to(at::kHalf));
     } else {
-      model.add_plain(entry.name, "F32", shape, bytes_of(store.master_of(entry)));
+      add_plain(model, entry.name, "F32", shape, store.master_of(entry));
     }
     for (const std::string& alias : entry.aliases) model.add_alias(alias, entry.name);
   }
   for (const auto& buffer : store.buffers())
-    model.add_plain(buffer.name, "F32", buffer.tensor.sizes().vec(), bytes_of(buffer.tensor));
+    add_plain(model, buffer.name, "F32", buffer.tensor.sizes().vec(), buffer.tensor);
   for (const auto& counter : store.counters())
-    model.add_plain(counter.name, "I64", counter.tensor.sizes().vec(), bytes_of(counter.tensor));
+    add_plain(model, counter.name, "I64", counter.tensor.sizes().vec(), counter.tensor);
   return model;
 }
 

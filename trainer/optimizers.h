@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/optimizer_rules.h"
 #include "trainer/run_spec.h"
 
 namespace diffq {
@@ -27,7 +28,10 @@ class Optimizer {
  public:
   Optimizer(const OptimizerSpec& spec, std::vector<OptimizerRange> ranges);
 
-  /// One step with learning rate `lr` on gradient_scale times the gradients.
+  const OptimizerLaw& law() const { return law_; }
+  const std::vector<OptimizerRange>& ranges() const { return ranges_; }
+
+  /// One step, on the CPU, with learning rate `lr` on gradient_scale times the gradients.
   void step(double lr, double gradient_scale);
 
   /// Everything that a checkpoint needs, by name ("momentum", "exp_avg", "exp_avg_sq"), flat over the ranges
@@ -37,7 +41,7 @@ class Optimizer {
   void set_steps(int64_t steps) { steps_ = steps; }  ///< of a checkpoint, whose tensors state() takes
 
  private:
-  OptimizerSpec spec_;
+  OptimizerLaw law_;
   std::vector<OptimizerRange> ranges_;
   std::vector<int64_t> state_offsets_;
   at::Tensor first_, second_;  ///< momentum | first and second moments

@@ -168,7 +168,12 @@ struct TrainSpec {
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;
   double ema = 0;  ///< decay of the averages that are evaluated and packed; 0: the last weights are
+  int64_t first_bucket_mb = 1;    ///< of gradients that are summed in one go: small, so that it starts early
+  int64_t bucket_mb = 25;         ///< … and those after it
   double checkpoint_minutes = 5;  ///< changes no result: not part of the run's id
+  /// After so many steps the ranks of a group compare hashes of what they have; 0: never. Changes no result:
+  /// not part of the run's id.
+  int64_t rank_check_steps = 100;
 };
 
 /// How whole tracks of music go through a model that takes segments.

@@ -9,8 +9,10 @@
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/bits_control.h"
+#include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
+#include "trainer/rank_check.h"
 #include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
@@ -27,6 +29,18 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Initial weights are drawn on the CPU, whatever trains them.
+std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const DataShape& shape) {
+  prepare_device(device);
+  auto task = make_task(spec, shape);
+  if (!device.is_cpu()) task->module().to(device);
+  return task;
+}
+
+BucketLimits bucket_limits(const TrainSpec& train) {
+  return {.first_bytes = train.first_bucket_mb << 20, .bytes = train.bucket_mb << 20};
+}
+
 // All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
 // quantizer, flat buffers, hooks, optimisers.
 class Training {
@@ -37,9 +51,9 @@ class Training {
         communicator_(communicator),
         context_(context),
         run_key_(std::stoull(context.run_id, nullptr, 16)),
-        task_(make_task(spec, data.shape)),
-        quantizer_(make_quantizer(spec.method, spec.quant)),
-        store_(task_->module(), *quantizer_) {}
+        task_(make_task_on(context.device, spec, data.shape)),
+        quantizer_(make_quantizer(spec.method, spec.quant, context.device)),
+        store_(task_->module(), *quantizer_, bucket_limits(spec.train)) {}
 
   RunRecord run();
 
@@ -50,6 +64,9 @@ class Training {
   void agree() { communicator_.agree(failure_); }
   void restore();
   EpochRow train_epoch();
+  void take(const StepResult& result);
+  void update_average(const std::optional<StepResult>& result);
+  void compare_ranks();
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
@@ -72,10 +89,12 @@ class Training {
   std::optional<TrainStep> step_;
   std::optional<BitsControl> control_;
   std::optional<WeightAverage> average_;
+  std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
   TrainingState state_;
   std::optional<TrainingCheckpoints> checkpoints_;
   std::optional<CheckpointWriter> writer_;  ///< on rank 0, where checkpoints are wanted
+  Snapshot copied_;                         ///< where they are copied only
   Clock::time_point last_checkpoint_ = Clock::now();
   std::string failure_;  ///< of this rank, not yet known to the group
 };
@@ -113,20 +132,23 @@ void Training::prepare() {
                      steps_per_epoch(data_.train->size(), spec_.train.batch_size) * spec_.train.epochs);
     state_.penalty = control_->start_strength();
     buckets_.emplace(store_, *quantizer_, communicator_);
-    step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_);
+    step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
+                  context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
+    if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
   });
   agree();
   restore();
 }
 
 void Training::restore() {
-  if (context_.checkpoint_folder.empty()) return;
+  if (context_.checkpoint_folder.empty() && !context_.copies_state) return;
   std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
   if (average_) {
     for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
   }
   checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
+  if (context_.copies_state) return;
   TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
   alone([&] {
     if (communicator_.rank() != 0) return;
@@ -141,15 +163,29 @@ void Training::restore() {
   if (!restored.file.empty()) state_ = std::move(restored.state);
 }
 
+/// Before a checkpoint could keep what is wrong.
+void Training::compare_ranks() {
+  const int64_t every = spec_.train.rank_check_steps;
+  if (communicator_.size() == 1 || every == 0 || state_.steps % every != 0) return;
+  std::vector<uint64_t> hashes;
+  alone([&] { hashes = rank_check_->hashes(); });
+  agree();
+  rank_check_->compare(hashes, communicator_);
+}
+
 /// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
 /// written, training does not wait for the disk. `wanted`: whether or not it is time.
 void Training::keep_checkpoint(bool wanted) {
+  if (context_.copies_state && copied_.memory.empty()) checkpoints_->copy(state_, copied_);
   if (!writer_ || writer_->busy() || !failure_.empty()) return;
   const auto pause = std::chrono::duration<double, std::ratio<60>>(spec_.train.checkpoint_minutes);
   if (!wanted && Clock::now() - last_checkpoint_ < pause) return;
   last_checkpoint_ = Clock::now();
   alone([&] {
-    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state_, snapshot); });
+    // The tensors have the last step in them, which on a GPU the host has not counted yet.
+    TrainingState state = state_;
+    if (const auto last = step_->peek()) state.add(*last);
+    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state, snapshot); });
     const std::string problem = writer_->take_problem();
     if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
   });
@@ -201,34 +237,27 @@ EpochRow Training::train_epoch() {
         s * train.batch_size + rank_slice(train.batch_size, communicator_.rank(), communicator_.size()).begin;
     state_.lr = learning_rate(train.optimizer, train.schedule, step, steps, train.epochs);
     const Signal signal = context_.signal();
-    StepResult result;
+    std::optional<StepResult> result;
     alone([&] {
       const StepRates rates =
           control_->begin_step(step, state_.lr, state_.penalty, average_ ? &*average_ : nullptr);
       result = step_->run(step, rates, next_batch, signal == Signal::stop);
       state_.lambda_sum += rates.lambda;
-      if (communicator_.rank() == 0)
-        context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result.loss});
+      if (result && communicator_.rank() == 0)
+        context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result->loss});
     });
-    if (result.skipped.empty()) {
-      state_.loss_sum += result.loss;
-      ++state_.counted;
-      state_.skipped_in_a_row = 0;
-      alone([&] {
-        if (average_) average_->update();
-      });
-    } else {
-      ++state_.skipped_steps;
-      if (++state_.skipped_in_a_row >= train.max_skipped_steps) {
-        throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(epoch + 1) + "): " +
-                         result.skipped + ", " + std::to_string(state_.skipped_in_a_row) + " steps in a row");
-      }
-    }
+    update_average(result);
+    if (result) take(*result);
     ++state_.steps;
     state_.epoch_steps = s + 1;
     state_.epoch_seconds = seconds_before + seconds_since(start);
-    if (result.stop) stop();
+    compare_ranks();
+    if (result && result->stop) stop();
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
+  }
+  if (const auto last = step_->settle()) {
+    take(*last);
+    if (last->stop) stop();
   }
   row.lr = state_.lr;
   if (spec_.method.method == Method::diffq) row.lambda = state_.lambda_sum / static_cast<double>(steps);
@@ -236,6 +265,28 @@ EpochRow Training::train_epoch() {
       state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
   row.seconds = state_.epoch_seconds;
   return row;
+}
+
+/// What came of a step; on a GPU a step later.
+void Training::take(const StepResult& result) {
+  state_.add(result);
+  if (!result.skipped.empty() && state_.skipped_in_a_row >= spec_.train.max_skipped_steps) {
+    throw RunFailure("step " + std::to_string(result.step + 1) + " (epoch " +
+                     std::to_string(state_.epoch + 1) + "): " + result.skipped + ", " +
+                     std::to_string(state_.skipped_in_a_row) + " steps in a row");
+  }
+}
+
+/// After each step that changed the weights, which on a GPU the host does not know yet.
+void Training::update_average(const std::optional<StepResult>& result) {
+  alone([&] {
+    if (!average_) return;
+    if (const at::Tensor updated = step_->updated(); updated.defined()) {
+      average_->update(updated);
+    } else if (result && result->skipped.empty()) {
+      average_->update();
+    }
+  });
 }
 
 /// To evaluate them, and back to train on.
@@ -303,8 +354,8 @@ void Training::finish_record() {
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
   measure_test();
-  const double peak = peak_memory_mb();  // of training: packing comes after
-  std::array<double, 3> measured{};      // by rank 0, for all
+  const double peak = peak_memory_mb(context_.device);  // of training: packing comes after
+  std::array<double, 3> measured{};                     // by rank 0, for all
   alone([&] {
     describe_run();
     if (communicator_.rank() != 0) return;
@@ -351,7 +402,7 @@ void Training::describe_run() {
 
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context) {
-  reset_peak_memory();
+  reset_peak_memory(context.device);
   std::string failure;
   std::optional<Training> training;
   try {

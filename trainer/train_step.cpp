@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cmath>
 
+#include "trainer/device.h"
+
 namespace diffq {
 namespace {
 
@@ -15,17 +17,24 @@ namespace {
 // good for one step only: the end drops them.
 class Autocast {
  public:
-  explicit Autocast(Precision precision) {
-    at::autocast::set_autocast_enabled(at::kCPU, precision == Precision::bf16);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  Autocast(Precision precision, at::Device device) : device_(device.type()) {
+    at::autocast::set_autocast_enabled(device_, precision == Precision::bf16);
+    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
   }
   ~Autocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::set_autocast_enabled(device_, false);
     at::autocast::clear_cache();
   }
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  at::DeviceType device_;
 };
+
+constexpr const char* kLossNotFinite = "the loss is not finite";
+constexpr const char* kNormNotFinite = "the norm of the gradient is not finite";
+constexpr const char* kOwnNotFinite = "the gradient of the bits or scales is not finite";
 
 std::vector<OptimizerRange> weight_ranges(const ParameterStore& store) {
   std::vector<OptimizerRange> ranges;
@@ -103,7 +112,8 @@ bool all_finite(const at::Tensor& flat) {
 }  // namespace
 
 TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
-                     Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator)
+                     Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator,
+                     const UpdateKernels* kernels)
     : spec_(spec),
       group_seed_(mix_seed(spec.seed, run_key)),
       rank_seed_(mix_seed(group_seed_, static_cast<uint64_t>(communicator.rank()))),
@@ -114,64 +124,139 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
       buckets_(buckets),
       communicator_(communicator),
       weights_optimizer_(spec.train.optimizer, weight_ranges(store)),
-      own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {}
+      own_optimizer_(own_optimizer_spec(spec), own_ranges(store)) {
+  if (kernels != nullptr) {
+    device_.emplace(store, weights_optimizer_, own_optimizer_, buckets.old_buffers(), communicator.divisor(),
+                    spec.train.max_grad_norm, *kernels);
+  }
+}
 
-StepResult TrainStep::run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch,
-                          bool stop) {
+std::optional<StepResult> TrainStep::run(int64_t step, StepRates rates,
+                                         const std::function<Batch()>& next_batch, bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
-  std::string failure;
+  std::string failure = failure_;
+  step_ = step;
   buckets_.begin();
   buckets_.set_stop(stop);
+  if (device_) device_->begin(rates.lr, own_lr(rates.lr));
   try {
-    quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
-    loss = forward_backward(step, next_batch);
+    if (failure.empty()) {
+      quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
+      loss = forward_backward(step, next_batch);
+    }
   } catch (const std::exception& error) {
     failure = reason_of(error);
   }
   failure = buckets_.finish(loss, failure);
-  if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
+  if (!device_) {
+    if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
+    return update(rates);
+  }
+  // The others learn of a failure from the report, a step later; alone there is nobody to wait for.
+  failure_ = failure;
+  if (communicator_.size() == 1 && !failure_.empty()) communicator_.agree(failure_);
+  update_on_device(rates);
+  if (device_->unread() < 2) return std::nullopt;
+  return read_device();
+}
 
+std::optional<StepResult> TrainStep::settle() {
+  if (!device_ || device_->unread() == 0) return std::nullopt;
+  return read_device();
+}
+
+StepResult TrainStep::update(const StepRates& rates) {
   StepResult result;
+  result.step = step_;
   result.loss = buckets_.mean_loss();
   result.stop = buckets_.stop_ranks() > 0;
   result.gradient_norm = gradient_norm();
   if (buckets_.nonfinite_ranks() > 0) {
-    result.skipped = "the loss is not finite";
+    result.skipped = kLossNotFinite;
   } else if (!std::isfinite(result.gradient_norm)) {
-    result.skipped = "the norm of the gradient is not finite";
+    result.skipped = kNormNotFinite;
   } else if (!own_gradients_finite()) {
-    result.skipped = "the gradient of the bits or scales is not finite";
+    result.skipped = kOwnNotFinite;
   }
   if (!result.skipped.empty()) {
     buckets_.restore_buffers();
     return result;
   }
 
-  const double mean = 1.0 / communicator_.size();
-  for (const auto& entry : store_.entries()) {
-    if (entry.own_count > 0 && communicator_.size() > 1) store_.own_gradient_of(entry).mul_(mean);
-  }
+  average_own_gradients();
   if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
-  weights_optimizer_.step(rates.lr, mean * clip);
-  const double own_lr = spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(rates.lr);
-  if (!rates.frozen) own_optimizer_.step(own_lr, 1.0);
+  weights_optimizer_.step(rates.lr, 1.0 / communicator_.divisor() * clip);
+  if (!rates.frozen) own_optimizer_.step(own_lr(rates.lr), 1.0);
   quantizer_.constrain_own();
   return result;
 }
 
+/// The same, but that the device decides.
+void TrainStep::update_on_device(const StepRates& rates) {
+  device_->judge();
+  average_own_gradients();
+  quantizer_.add_size_gradient(rates.lambda);
+  device_->update();
+  quantizer_.constrain_own();
+}
+
+StepResult TrainStep::read_device() {
+  const UpdateReport report = device_->read();
+  if (ranks(report.failed) > 0) communicator_.agree(failure_);
+  StepResult result = result_of(report);
+  result.step = step_ - device_->unread();
+  return result;
+}
+
+std::optional<StepResult> TrainStep::peek() {
+  if (!device_ || device_->unread() == 0) return std::nullopt;
+  const UpdateReport report = device_->peek();
+  if (ranks(report.failed) > 0) return std::nullopt;
+  return result_of(report);
+}
+
+/// Whose flag is set, from the sum or mean of all flags.
+int64_t TrainStep::ranks(float flag) const {
+  return std::llround(double{flag} * communicator_.size() / communicator_.divisor());
+}
+
+StepResult TrainStep::result_of(const UpdateReport& report) const {
+  StepResult result;
+  result.loss = double{report.loss} / communicator_.divisor();
+  result.stop = ranks(report.stop) > 0;
+  result.gradient_norm = report.gradient_norm;
+  if (report.skip == Skip::loss) result.skipped = kLossNotFinite;
+  if (report.skip == Skip::norm) result.skipped = kNormNotFinite;
+  if (report.skip == Skip::own_gradient) result.skipped = kOwnNotFinite;
+  return result;
+}
+
+void TrainStep::average_own_gradients() {
+  if (communicator_.divisor() == 1) return;
+  for (const auto& entry : store_.entries()) {
+    if (entry.own_count > 0) store_.own_gradient_of(entry).mul_(1.0 / communicator_.divisor());
+  }
+}
+
+double TrainStep::own_lr(double lr) const {
+  return spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(lr);
+}
+
 at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()>& next_batch) {
   torch::AutoGradMode with_grad(true);
-  const Autocast autocast(spec_.train.precision);
+  const at::Device device = store_.master().device();
+  const Autocast autocast(spec_.train.precision, device);
   // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
   torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
   task_.module().train();
   task_.begin_step(mix_seed(group_seed_, static_cast<uint64_t>(step)));
   at::Tensor sum = at::zeros({}, at::kFloat);
   for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
-    const at::Tensor loss = task_.loss(next_batch()) / static_cast<double>(spec_.train.accumulate_steps);
+    const at::Tensor loss =
+        task_.loss(on_device(next_batch(), device)) / static_cast<double>(spec_.train.accumulate_steps);
     if (micro + 1 == spec_.train.accumulate_steps) buckets_.arm();
     loss.backward();
     sum = sum + loss.detach();
@@ -190,7 +275,7 @@ double TrainStep::scale_lr(double lr) const {
 double TrainStep::gradient_norm() const {
   double squares = 0;
   for (const auto& entry : store_.entries()) squares += sum_of_squares(store_.gradient_of(entry));
-  return std::sqrt(squares) / communicator_.size();
+  return std::sqrt(squares) / communicator_.divisor();
 }
 
 bool TrainStep::own_gradients_finite() const {

@@ -90,6 +90,17 @@ std::string broadcast(Communicator& communicator, const std::string& text) {
 
 }  // namespace
 
+void TrainingState::add(const StepResult& result) {
+  if (result.skipped.empty()) {
+    loss_sum += result.loss;
+    ++counted;
+    skipped_in_a_row = 0;
+  } else {
+    ++skipped_steps;
+    ++skipped_in_a_row;
+  }
+}
+
 void TrainingState::next_epoch(const EpochRow& finished) {
   epochs.push_back(finished);
   train_seconds += finished.seconds;

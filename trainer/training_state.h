@@ -31,6 +31,8 @@ struct TrainingState {
   double train_seconds = 0;      ///< of finished epochs
   std::vector<EpochRow> epochs;  ///< finished ones
 
+  /// What came of a step.
+  void add(const StepResult& result);
   void next_epoch(const EpochRow& finished);
 };
 

@@ -19,6 +19,13 @@ void WeightAverage::update() {
   for (size_t i = 0; i < values_.size(); ++i) averages_[i].second.lerp_(values_[i], 1 - decay_);
 }
 
+void WeightAverage::update(const at::Tensor& updated) {
+  torch::NoGradGuard no_grad;
+  // A skipped step leaves only finite values: 0 times their difference is 0.
+  const at::Tensor weight = updated * (1 - decay_);
+  for (size_t i = 0; i < values_.size(); ++i) averages_[i].second.lerp_(values_[i], weight);
+}
+
 void WeightAverage::restart_own() {
   torch::NoGradGuard no_grad;
   for (size_t i = 0; i < values_.size(); ++i) {

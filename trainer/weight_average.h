@@ -19,6 +19,8 @@ class WeightAverage {
 
   /// After a step: average = decay · average + (1 - decay) · value.
   void update();
+  /// The same where the one number `updated`, on the store's device, is 1; nothing where it is 0.
+  void update(const at::Tensor& updated);
   /// Exchanges the averages and the store's values. Call it before the weights are evaluated or packed, and
   /// again before training goes on.
   void swap();

@@ -30,4 +30,7 @@ run_until_done() {
   done
 }
 
-unfinished() { "$DIFFQ" status "$1" | grep -q "the same command goes on"; }
+# Told to stop before there is a journal, nothing has begun: mpirun itself ends by a signal that comes so early.
+unfinished() {
+  if [ -e "$1/journal.jsonl" ]; then "$DIFFQ" status "$1" | grep -q "the same command goes on"; else [ -n "$told" ]; fi
+}

@@ -3,6 +3,7 @@ again and again, a sweep ends complete and identical to one that ran undisturbed
 daemons are not installed or cannot start."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -118,12 +119,10 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         outcome = subprocess.run(command, env=self.environment, capture_output=True, text=True)
         return outcome.stdout
 
-    def submit(self, folder, *arguments, launch="mpirun"):
-        outcome = subprocess.run(["sbatch", "--parsable", f"--output={folder}/job-%j.log", *map(str, arguments)],
-                                 text=True,
-                                 env=self.environment | {"DIFFQ": str(program()), "DIFFQ_SLURM": str(SOURCE / "scripts/slurm"),
-                                                        "DIFFQ_LAUNCH": launch},
-                                 capture_output=True, cwd=SOURCE)
+    def submit(self, folder, *arguments, launch="mpirun", diffq=None):
+        site = {"DIFFQ": str(diffq or program()), "DIFFQ_SLURM": str(SOURCE / "scripts/slurm"), "DIFFQ_LAUNCH": launch}
+        outcome = subprocess.run(["sbatch", "--parsable", f"--output={folder}/job-%j.log", *map(str, arguments)], text=True,
+                                 env=self.environment | site, capture_output=True, cwd=SOURCE)
         assert outcome.returncode == 0, outcome.stderr
         return outcome.stdout.strip()
 
@@ -142,6 +141,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 def job_log(folder):
     return "\n".join(log.read_text() for log in sorted(folder.glob("job-*.log")))
+
+
+def completed(folder, job):
+    """The number of times that Slurm started the job again before its sweep was done."""
+    state, restarts, code = slurm.wait_for_end(folder, job)
+    assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
+    return restarts
+
+
+def assert_told_to_stop(folder):
+    # Rank 0 may hear of a signal from its group before its own arrives.
+    assert re.search("(SIGUSR2|was told to stop): stopping", job_log(folder)), job_log(folder)
 
 
 def wait_for_epochs(folder, out, count):
@@ -173,20 +184,31 @@ def test_requeued_in_mid_run(folder):
     job = slurm.submit(folder, "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep.sh", sweep, out)
     wait_for_epochs(folder, out, 70)
     subprocess.run(["scontrol", "requeue", job], env=slurm.environment, check=True)
-    state, restarts, code = slurm.wait_for_end(folder, job)
-    assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
+    restarts = completed(folder, job)
     print(f"  requeued {restarts} times, {check(folder, out, 2)} runs went on from a checkpoint; identical")
 
 
 def test_signalled_before_the_time_limit(folder):
-    sweep, out = make(folder, epochs=300)
-    # Slurm's own resolution is a minute: the signal comes within seconds of the start, and again after each requeue.
-    job = slurm.submit(folder, "--ntasks", 2, "--time", 1, "--signal=B:USR2@50", SOURCE / "scripts/slurm/sweep.sh", sweep,
+    sweep, out = make(folder, epochs=500)
+    # Slurm looks at time limits twice a minute, half a minute ahead: the signal comes 5 to 35 s after each start.
+    job = slurm.submit(folder, "--ntasks", 2, "--time", 1, "--signal=B:USR2@25", SOURCE / "scripts/slurm/sweep.sh", sweep,
                        out)
-    state, restarts, code = slurm.wait_for_end(folder, job)
-    assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
-    assert "SIGUSR2: stopping" in job_log(folder)
-    print(f"  signalled and requeued by itself {restarts} times, {check(folder, out, restarts + 1)} runs went on; identical")
+    restarts = completed(folder, job)
+    print(f"  signalled and requeued by itself {restarts} times, {check(folder, out, 2)} runs went on; identical")
+
+
+def test_signalled_before_anything_was_written(folder):
+    sweep, out = make(folder, epochs=5)
+    slow = folder / "slow"
+    slow.write_text(f"#!/bin/bash\n[ $1 != run ] || sleep 5\nexec {program()} \"$@\"\n")
+    slow.chmod(0o755)
+    job = slurm.submit(folder, "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep.sh", sweep, out, diffq=slow)
+    while slurm.state(job)[0] != "RUNNING":
+        time.sleep(0.1)
+    time.sleep(1)
+    subprocess.run(["scancel", "--batch", "--signal=USR2", job], env=slurm.environment, check=True)
+    completed(folder, job)
+    compare_sweeps(folder / "whole", out)
 
 
 def test_started_by_srun(folder):
@@ -194,9 +216,8 @@ def test_started_by_srun(folder):
     job = slurm.submit(folder, "--ntasks", 2, "--time", 10, SOURCE / "scripts/slurm/sweep.sh", sweep, out, launch="srun")
     wait_for_epochs(folder, out, 70)
     subprocess.run(["scancel", "--batch", "--signal=USR2", job], env=slurm.environment, check=True)
-    state, restarts, code = slurm.wait_for_end(folder, job)
-    assert (state, code) == ("COMPLETED", "0:0") and restarts >= 1, f"{state} {code}\n{job_log(folder)}"
-    assert "SIGUSR2: stopping" in job_log(folder)
+    restarts = completed(folder, job)
+    assert_told_to_stop(folder)
     print(f"  signalled, requeued by itself {restarts} times, {check(folder, out, 2)} runs went on; identical")
 
 
@@ -219,6 +240,7 @@ except OSError as error:
     print(f"skipped: Slurm's daemons cannot be started here: {error}")
     sys.exit(SKIPPED)
 try:
-    run_tests([test_requeued_in_mid_run, test_signalled_before_the_time_limit, test_started_by_srun, test_an_array])
+    run_tests([test_requeued_in_mid_run, test_signalled_before_the_time_limit, test_signalled_before_anything_was_written,
+               test_started_by_srun, test_an_array])
 finally:
     slurm.__exit__()

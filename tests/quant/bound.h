@@ -29,7 +29,7 @@ inline QuantizedTensor make_quantized(const Quantizer& quantizer, const std::str
   tensor.master = weights.flatten().clone();
   tensor.compute = at::full_like(tensor.master, -777);
   tensor.gradient = at::zeros_like(tensor.master);
-  tensor.own = at::zeros({quantizer.own_count(weights.numel())});
+  tensor.own = at::zeros({quantizer.own_count(weights.numel())}, weights.options());
   tensor.own_gradient = at::full_like(tensor.own, -777);
   return tensor;
 }
@@ -65,7 +65,7 @@ struct Bound {
 /// max|a - b| / max|b|
 inline double relative_difference(const at::Tensor& a, const at::Tensor& b) {
   if (a.numel() != b.numel()) return 1e300;
-  const at::Tensor wide_a = a.flatten().to(at::kDouble), wide_b = b.flatten().to(at::kDouble);
+  const at::Tensor wide_a = a.flatten().cpu().to(at::kDouble), wide_b = b.flatten().cpu().to(at::kDouble);
   const double size = wide_b.abs().max().item<double>(),
                difference = (wide_a - wide_b).abs().max().item<double>();
   return size > 0 ? difference / size : difference;

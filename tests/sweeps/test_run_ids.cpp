@@ -91,12 +91,16 @@ TEST(RunId, UnchangedByHowItIsWritten) {
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.root=/x"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.workers=3"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.checkpoint_minutes=0.5"}), id);
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.rank_check_steps=7"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.mixup=0"}), id);
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.bucket_mb=25"}), id);
 }
 
 TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
   std::vector<std::string> seen{last_id(kDiffq), last_id(kDiffq, {}, "other data")};
   for (const char* change : {"benchmarks.0.train.epochs=3",
+                             "benchmarks.0.train.bucket_mb=5",
+                             "benchmarks.0.train.first_bucket_mb=2",
                              "seeds=[2]",
                              "ranks_per_run=2",
                              "benchmarks.0.methods.0.lambda=1.5",

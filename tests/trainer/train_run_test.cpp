@@ -8,6 +8,7 @@
 
 #include "datasets/loader.h"
 #include "tests/support/idx_files.h"
+#include "tests/support/test_device.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
 #include "trainer/model_file.h"
@@ -313,18 +314,23 @@ class PoisonedData : public MemoryData {
   mutable std::atomic<int> batches_ = 0;
 };
 
-TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
+class SkippedSteps : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ResultsComeLate, SkippedSteps, testing::Bool());
+
+TEST_P(SkippedSteps, EndTheRunWhenTooManyComeInARow) {
+  RunContext context = context_named("1");
+  if (GetParam()) context.kernels = &test_update_kernels();
   DataSplits data = memory_splits();
   data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
   RunSpec spec = learning_spec(Method::diffq);
   spec.train.max_skipped_steps = 4;
-  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context); }),
             "step 7 (epoch 1): the loss is not finite, 4 steps in a row");
 
   // The count goes on over the end of an epoch, here of 10 steps.
   data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
   spec.train.max_skipped_steps = 12;
-  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context); }),
             "step 15 (epoch 2): the loss is not finite, 12 steps in a row");
 
   // Two bad batches in a row, again and again, are skipped and counted.
@@ -340,7 +346,7 @@ TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
   };
   data.train = std::make_shared<Hiccups>(320, kSmallShape, 1);
   spec.train.max_skipped_steps = 3;
-  const RunRecord record = train_run(spec, data, *single_rank(), context_named("1"));
+  const RunRecord record = train_run(spec, data, *single_rank(), context);
   EXPECT_EQ(record.run.skipped_steps, 4 * 4);
   EXPECT_EQ(record.run.steps, 40);
   EXPECT_TRUE(std::isfinite(record.epochs[3].train_loss));

@@ -70,7 +70,8 @@ TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communica
                                     : std::shared_ptr<Quantizer>(make_quantizer(spec.method, spec.quant))),
             parts.limits),
       buckets(store, *parts.quantizer, communicator),
-      train_step(spec, /*run_key=*/0x5eed, *parts.task, store, *parts.quantizer, buckets, communicator),
+      train_step(spec, /*run_key=*/0x5eed, *parts.task, store, *parts.quantizer, buckets, communicator,
+                 parts.kernels),
       data_(data),
       communicator_(communicator) {
   parts.quantizer->initialize_own();
@@ -84,8 +85,9 @@ StepResult TrainingRig::step(int64_t number) {
       training_batches(data_.train->size(), spec.train.batch_size, spec.train.accumulate_steps, spec.seed,
                        number / steps, communicator_.rank(), communicator_.size(), number % steps);
   size_t next = 0;
-  return train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda},
-                        [&] { return data_.train->batch(batches[next++], {}); });
+  const auto result = train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda},
+                                     [&] { return data_.train->batch(batches[next++], {}); });
+  return result ? *result : train_step.settle().value();
 }
 
 std::vector<at::Tensor> TrainingRig::state() {

@@ -72,6 +72,7 @@ struct RigParts {
   std::shared_ptr<Task> task = nullptr;            ///< made from the spec when absent
   std::shared_ptr<Quantizer> quantizer = nullptr;  ///< made from the spec when absent
   BucketLimits limits = {};
+  const UpdateKernels* kernels = nullptr;  ///< what ends a step, in place of the CPU's loops
 };
 
 /// One rank's training, ready for its first step.

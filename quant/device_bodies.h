@@ -1,0 +1,169 @@
+#pragma once
+// What the bodies of all kernels of device_kernels.h share, and the first two of them. A body is what one
+// block of threads does (device_launch.h).
+
+#include "quant/device_kernels.h"
+#include "quant/grid.h"
+#include "quant/lanes_one.h"
+// The lanes come first: the formulas are written in their terms.
+#include "quant/lane_formulas.h"
+
+namespace diffq {
+namespace {
+
+/// Floats as whole numbers of the same order, for atomic minima.
+DIFFQ_INLINE uint32_t ordered_bits(float x) {
+  const uint32_t bits = static_cast<uint32_t>(as_int(x));
+  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
+}
+DIFFQ_INLINE float from_ordered_bits(uint32_t bits) {
+  return as_float(static_cast<int32_t>(bits ^ ((bits >> 31) != 0 ? 0x80000000u : 0xffffffffu)));
+}
+
+/// Smallest and largest entry of a segment. Without a number among its entries, the range is NaN.
+struct Ends {
+  float low, high;
+  DIFFQ_INLINE Ends(const ModelTable& table, int32_t segment)
+      : low(from_ordered_bits(table.extremes[2 * segment])),
+        high(from_ordered_bits(table.extremes[2 * segment + 1])) {}
+  DIFFQ_INLINE float range() const { return high - low; }
+};
+
+/// Rounded half to even, as everywhere.
+DIFFQ_INLINE uint16_t to_bf16(float x) {
+  const uint32_t bits = static_cast<uint32_t>(as_int(x));
+  if (x != x) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+DIFFQ_INLINE void store_compute(const ModelTable& table, const Segment& segment, int64_t i, float value) {
+  if (table.compute_is_bf16) {
+    static_cast<uint16_t*>(segment.compute)[i] = to_bf16(value);
+  } else {
+    static_cast<float*>(segment.compute)[i] = value;
+  }
+}
+
+DIFFQ_INLINE int64_t group_of(const Segment& segment, int64_t entry) {
+  return segment.group_shift >= 0 ? entry >> segment.group_shift : entry / segment.group_size;
+}
+
+/// Of memory that nothing writes while the kernel runs.
+DIFFQ_INLINE float load_constant(const float* from) {
+#ifdef __CUDACC__
+  return __ldg(from);
+#else
+  return *from;
+#endif
+}
+
+/// The k-th entry of a thread, counted from the chunk's begin: coalesced, and all eight from one counter.
+DIFFQ_INLINE int entry_of(int thread, int k) { return (thread / 16) * 128 + (thread % 16) + 16 * k; }
+
+/// Of the eight entries of a thread those that are there; 0 for the others.
+DIFFQ_INLINE void load_entries(const float* from, const Stretch& chunk, int thread, float (&values)[8]) {
+  from += chunk.begin + entry_of(thread, 0);
+  const int left = chunk.count - entry_of(thread, 0);
+  if (chunk.count == kChunkEntries) {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 8; ++k) values[k] = load_constant(from + 16 * k);
+    return;
+  }
+  DIFFQ_UNROLL
+  for (int k = 0; k < 8; ++k) values[k] = 16 * k < left ? load_constant(from + 16 * k) : 0.0f;
+}
+
+template <class Stored, class Convert>
+DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& chunk, int thread, const float (&values)[8],
+                                   const Convert& convert) {
+  to += chunk.begin + entry_of(thread, 0);
+  const int left = chunk.count - entry_of(thread, 0);
+  if (chunk.count == kChunkEntries) {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 8; ++k) to[16 * k] = convert(values[k]);
+    return;
+  }
+  DIFFQ_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    if (16 * k < left) to[16 * k] = convert(values[k]);
+  }
+}
+
+DIFFQ_INLINE void store_entries(const ModelTable& table, const Segment& segment, const Stretch& chunk,
+                                int thread, const float (&values)[8]) {
+  if (table.compute_is_bf16) {
+    store_entries_as(static_cast<uint16_t*>(segment.compute), chunk, thread, values,
+                     [](float x) { return to_bf16(x); });
+  } else {
+    store_entries_as(static_cast<float*>(segment.compute), chunk, thread, values, [](float x) { return x; });
+  }
+}
+
+/// Calls work(i) for every entry of a chunk, i counting from the segment's begin.
+template <class Work>
+DIFFQ_INLINE void for_entries(const Block& block, const Stretch& chunk, const Work& work) {
+  block.threads([&](int thread) {
+    for (int i = thread; i < chunk.count; i += kBlockThreads) work(chunk.begin + i);
+  });
+}
+
+DIFFQ_INLINE void copy_chunk(const Block& block, const ModelTable& table, const Stretch& chunk) {
+  const Segment segment = table.segments[chunk.segment];
+  for_entries(block, chunk, [&](int64_t i) { store_compute(table, segment, i, segment.master[i]); });
+}
+
+struct NoShared {};
+
+struct BeginStep {
+  ModelTable table;
+  uint32_t step;
+
+  using Shared = NoShared;
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
+    block.threads([&](int thread) {
+      const int64_t segment = index * kBlockThreads + thread;
+      if (segment == 0) *table.step = step;
+      if (segment >= table.segment_count) return;
+      table.extremes[2 * segment] = 0xffffffffu;
+      table.extremes[2 * segment + 1] = 0;
+    });
+  }
+};
+
+struct FindExtremes {
+  ModelTable table;
+
+  struct Shared {
+    uint32_t low[kBlockThreads], high[kBlockThreads];
+  };
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const Stretch chunk = table.chunks[index];
+    const float* master = table.segments[chunk.segment].master + chunk.begin;
+    block.threads([&](int thread) {
+      uint32_t low = 0xffffffffu, high = 0;
+      DIFFQ_UNROLL
+      for (int k = 0; k < kChunkEntries / kBlockThreads; ++k) {
+        const int i = thread + k * kBlockThreads;
+        const float x = i < chunk.count ? load_constant(master + i) + 0.0f : NAN;  // -0 is made 0
+        const uint32_t bits = ordered_bits(x);
+        const bool is_number = x == x;
+        low = is_number && bits < low ? bits : low;
+        high = is_number && bits > high ? bits : high;
+      }
+      shared.low[thread] = low;
+      shared.high[thread] = high;
+    });
+    const auto smaller = [](uint32_t a, uint32_t b) { return a < b ? a : b; };
+    const auto larger = [](uint32_t a, uint32_t b) { return a > b ? a : b; };
+    join_threads(block, shared.low, smaller);
+    join_threads(block, shared.high, larger);
+    block.threads([&](int thread) {
+      if (thread != 0) return;
+      atomic_min(&table.extremes[2 * chunk.segment], shared.low[0]);
+      atomic_max(&table.extremes[2 * chunk.segment + 1], shared.high[0]);
+    });
+  }
+};
+
+}  // namespace
+}  // namespace diffq

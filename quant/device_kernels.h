@@ -1,0 +1,97 @@
+#pragma once
+// The maps of quantizers as kernels over all tensors of a model at once, behind plain functions: on a GPU
+// (device_kernels.cu) or, one thread after another, in tests (tests/support/emulated_kernels.cpp); one text
+// for both (device_kernel_table.h). They give what the CPU path gives: noise, levels and the gradients of
+// weights and bits bit for bit; sums in double differ in their order, which is fixed here as there.
+
+#include <cstdint>
+
+#include "quant/device_launch.h"
+#include "quant/grid.h"
+#include "quant/kernels.h"
+
+namespace diffq {
+
+/// One quantised tensor, in the memory of the device.
+struct Segment {
+  const float* master;
+  void* compute;  ///< float, or bfloat16 where ModelTable::compute_is_bf16
+  float* gradient;
+  float* own;
+  float* own_gradient;
+  int64_t numel;
+  int64_t group_size;  ///< entries a group, at least 1
+  int64_t groups;
+  int64_t first_group;  ///< of all groups of the model
+  int32_t group_shift;  ///< log2 of group_size where has_fast_path, else -1
+  int32_t first_chunk, chunk_count;
+  int32_t first_piece, piece_count;  ///< none where has_fast_path
+  int32_t first_sum, sum_count;      ///< partial sums of its range's gradient
+};
+
+/// Entries of one segment that one block of threads works on.
+struct Stretch {
+  int32_t segment;
+  int32_t count;
+  int64_t begin;
+};
+
+/// A thread of a block draws one counter: eight entries.
+inline constexpr int kChunkEntries = 8 * kBlockThreads;
+
+struct ModelTable {
+  const Segment* segments;
+  int32_t segment_count;
+  const Stretch* chunks;  ///< of kChunkEntries each, but the last of a segment
+  int32_t chunk_count;
+  const Stretch* pieces;  ///< as cut_pieces has them; only of segments without fast path
+  uint32_t* extremes;     ///< smallest and largest entry of every segment, in the order of ordered_bits()
+  uint32_t* ties;         ///< of every chunk: entries equal to the smallest, and (<< 16) to the largest
+  double* sums;           ///< partial sums, one a chunk (pieces: one a piece)
+  uint32_t* step;         ///< the step whose noise is drawn
+  int64_t piece_entries;  ///< the most of a piece; longer groups are cut
+  bool compute_is_bf16;
+};
+
+/// What the noise of a run is a function of, beside the step.
+struct NoiseLaw {
+  GroupMap map;
+  NoiseKind kind;
+  uint64_t seed;
+};
+
+/// Tensors [first, last) of a model.
+struct SegmentRange {
+  int32_t first_segment, last_segment;
+  int32_t first_chunk, last_chunk;
+  int32_t first_piece, last_piece;
+};
+
+struct DeviceKernels {
+  /// Before all else in a step: its number, and no extremes.
+  void (*begin_step)(const ModelTable&, uint32_t step, Stream);
+  /// extremes, of all segments.
+  void (*find_extremes)(const ModelTable&, Stream);
+  /// compute = master + range / (2^b - 1) * noise, and ties. Wants extremes.
+  void (*add_noise)(const ModelTable&, const NoiseLaw&, Stream);
+  /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and ties.
+  void (*pull_back)(const ModelTable&, const NoiseLaw&, const SegmentRange&, Stream);
+  /// own_gradient += lambda * ∂size_mb / ∂own.
+  void (*add_size_gradient)(const ModelTable&, const GroupMap&, double lambda, Stream);
+  /// compute = master rounded to the grid between the extremes; widths: one a group of the model, or null
+  /// for `bits` everywhere. Wants extremes.
+  void (*round)(const ModelTable&, const uint8_t* widths, int bits, Stream);
+  /// compute = master.
+  void (*copy)(const ModelTable&, Stream);
+  /// LSQ: compute = scale * round(clamp(master / scale)), levels from lowest to highest.
+  void (*round_to_scale)(const ModelTable&, const ScaleLevels&, Stream);
+  /// LSQ: gradients of clipped entries to 0, and the scales' gradients.
+  void (*pull_back_scale)(const ModelTable&, const ScaleLevels&, const SegmentRange&, Stream);
+  /// LSQ: no scale under `least`.
+  void (*limit_scales)(const ModelTable&, float least, Stream);
+};
+
+/// Throws std::runtime_error where this build has no CUDA.
+const DeviceKernels& cuda_kernels();
+
+}  // namespace diffq

@@ -1,0 +1,272 @@
+#pragma once
+// DiffQ's kernels: the noise, and the gradients of bits and range.
+
+#include "quant/device_bodies.h"
+
+namespace diffq {
+namespace {
+
+DIFFQ_INLINE void noise_of_word(NoiseKind kind, uint32_t word, float& first, float& second) {
+  if (kind == NoiseKind::uniform) {
+    uniform_pair(static_cast<I>(word), first, second);
+  } else {
+    gaussian_pair(static_cast<I>(word), first, second);
+  }
+}
+
+/// The noise of those eight entries.
+DIFFQ_INLINE void draw_entries(const NoiseLaw& law, uint32_t step, const Stretch& chunk, int thread,
+                               float (&noise)[8]) {
+  const PhiloxWords words =
+      noise_words(law.seed, step, static_cast<uint32_t>(chunk.segment), chunk.begin + entry_of(thread, 0));
+  DIFFQ_UNROLL
+  for (int k = 0; k < 4; ++k) noise_of_word(law.kind, words.word[k], noise[2 * k], noise[2 * k + 1]);
+}
+
+/// The noise of one entry: an eighth of the worth of a counter.
+DIFFQ_INLINE float draw_entry(const NoiseLaw& law, uint32_t step, int32_t segment, int64_t i) {
+  const PhiloxWords words = noise_words(law.seed, step, static_cast<uint32_t>(segment), i);
+  float first = 0, second = 0;
+  noise_of_word(law.kind, words.word[(i >> 5) & 3], first, second);
+  return ((i >> 4) & 1) != 0 ? second : first;
+}
+
+/// A group's size as a constant: so what is worked out from it is too.
+template <int kShift>
+struct Shift {
+  static constexpr int value = kShift;
+};
+
+/// Calls work(Shift<group_shift>).
+template <class Work>
+DIFFQ_INLINE void with_shift(int32_t group_shift, const Work& work) {
+  switch (group_shift) {
+    case 0:
+      return work(Shift<0>{});
+    case 1:
+      return work(Shift<1>{});
+    case 2:
+      return work(Shift<2>{});
+    case 3:
+      return work(Shift<3>{});
+    case 4:
+      return work(Shift<4>{});
+    case 5:
+      return work(Shift<5>{});
+    case 6:
+      return work(Shift<6>{});
+    default:
+      return work(Shift<7>{});
+  }
+}
+
+/// Of a thread's k-th entry: its group, counted from the chunk's first. (entry_of(thread, k) >> shift, which
+/// is the same since entry_of(thread, 0) % 128 < 16.)
+DIFFQ_INLINE int local_group(int shift, int thread, int k) {
+  return (entry_of(thread, 0) >> shift) + ((16 * k) >> shift);
+}
+
+struct AddNoise {
+  ModelTable table;
+  NoiseLaw law;
+
+  struct Shared {
+    float steps[kChunkEntries];
+    uint32_t smallest, largest;
+  };
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const Stretch chunk = table.chunks[index];
+    const Segment segment = table.segments[chunk.segment];
+    const Ends ends(table, chunk.segment);
+    const float range = ends.range();
+    if (!(range > 0)) {  // a constant tensor stays as it is
+      copy_chunk(block, table, chunk);
+      return;
+    }
+    const int64_t first_group = group_of(segment, chunk.begin);
+    const int64_t ahead = chunk.begin - first_group * segment.group_size;  // 0 where groups divide chunks
+    const int groups = static_cast<int>(group_of(segment, chunk.begin + chunk.count - 1) - first_group) + 1;
+    block.threads([&](int thread) {
+      for (int group = thread; group < groups; group += kBlockThreads) {
+        float scale, slope;
+        group_scale(law.map, segment.own[first_group + group], scale, slope);
+        shared.steps[group] = scale * range;
+      }
+      if (thread == 0) shared.smallest = shared.largest = 0;
+    });
+    block.threads([&](int thread) {
+      float weights[8], noise[8], steps[8];
+      load_entries(segment.master, chunk, thread, weights);
+      draw_entries(law, *table.step, chunk, thread, noise);
+      if (segment.group_shift >= 0) {
+        with_shift(segment.group_shift, [&](auto shift) {
+          DIFFQ_UNROLL
+          for (int k = 0; k < 8; ++k) steps[k] = shared.steps[local_group(shift.value, thread, k)];
+        });
+      } else {
+        for (int k = 0; k < 8; ++k)
+          steps[k] = shared.steps[(ahead + entry_of(thread, k)) / segment.group_size];
+      }
+      bool extreme = false;
+      DIFFQ_UNROLL
+      for (int k = 0; k < 8; ++k) {
+        extreme |= weights[k] == ends.low || weights[k] == ends.high;
+        weights[k] = weights[k] + steps[k] * noise[k];
+      }
+      store_entries(table, segment, chunk, thread, weights);
+      if (!extreme) return;  // as almost always
+      for (int i = entry_of(thread, 0), k = 0; k < 8 && i < chunk.count; ++k, i += 16) {
+        const float weight = load_constant(segment.master + chunk.begin + i);
+        if (weight == ends.low) atomic_add(&shared.smallest, 1);
+        if (weight == ends.high) atomic_add(&shared.largest, 1);
+      }
+    });
+    block.threads([&](int thread) {
+      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
+    });
+  }
+};
+
+/// Perfect binary tree over a group.
+template <int kSize>
+DIFFQ_INLINE float tree_sum(const float* products) {
+  if constexpr (kSize == 1) {
+    return *products;
+  } else {
+    return tree_sum<kSize / 2>(products) + tree_sum<kSize / 2>(products + kSize / 2);
+  }
+}
+
+/// Gradients of the logits of a chunk's groups; and its part of the range's gradient, Σ dot * scale.
+struct PullBack {
+  ModelTable table;
+  NoiseLaw law;
+  int32_t first_chunk;
+
+  struct Shared {
+    float products[kChunkEntries * 3 / 2];  ///< with a gap after each group, so that threads meet no banks
+    double sums[kBlockThreads];
+  };
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const Stretch chunk = table.chunks[first_chunk + index];
+    const Segment segment = table.segments[chunk.segment];
+    if (segment.group_shift < 0) return;
+    const float range = Ends(table, chunk.segment).range();
+    with_shift(segment.group_shift,
+               [&](auto shift) { sum_groups<shift.value>(block, chunk, segment, range, shared); });
+    join_threads(block, shared.sums, Add{});
+    block.threads([&](int thread) {
+      if (thread == 0) table.sums[segment.first_sum + chunk.begin / kChunkEntries] = shared.sums[0];
+    });
+  }
+
+  template <int kShift>
+  DIFFQ_INLINE void sum_groups(const Block& block, const Stretch& chunk, const Segment& segment, float range,
+                               Shared& shared) const {
+    constexpr int kSize = 1 << kShift, kGap = kShift > 0 ? 1 : 0;
+    block.threads([&](int thread) {
+      float gradient[8], noise[8];
+      load_entries(segment.gradient, chunk, thread, gradient);
+      draw_entries(law, *table.step, chunk, thread, noise);
+      float* products = shared.products + entry_of(thread, 0) + kGap * local_group(kShift, thread, 0);
+      DIFFQ_UNROLL
+      for (int k = 0; k < 8; ++k) products[16 * k + kGap * ((16 * k) >> kShift)] = gradient[k] * noise[k];
+    });
+    block.threads([&](int thread) {
+      const float* own = segment.own + (chunk.begin >> kShift);
+      float* own_gradient = segment.own_gradient + (chunk.begin >> kShift);
+      const int groups = ((chunk.count - 1) >> kShift) + 1;
+      double sum = 0;
+      for (int group = thread; group < groups; group += kBlockThreads) {
+        const float dot = tree_sum<kSize>(shared.products + group * (kSize + kGap));
+        float scale, slope;
+        group_scale(law.map, own[group], scale, slope);
+        own_gradient[group] = range > 0 ? range * dot * slope : 0.0f;
+        sum += static_cast<double>(dot) * static_cast<double>(scale);
+      }
+      shared.sums[thread] = sum;
+    });
+  }
+};
+
+/// The range is max - min of the weights: its gradient goes to the largest (+) and smallest (-) entries, in
+/// equal parts. Most chunks have none of them: a block looks for those that do.
+struct SpreadRangeGradient {
+  ModelTable table;
+  int32_t first_chunk, last_chunk;
+
+  static constexpr int kChunks = 64;  ///< a block
+  struct Shared {
+    uint32_t ties[kChunks];
+    double sums[kBlockThreads], smallest[kBlockThreads], largest[kBlockThreads];
+  };
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const int64_t first = first_chunk + index * kChunks;
+    block.threads([&](int thread) {
+      if (thread < kChunks)
+        shared.ties[thread] = first + thread < last_chunk ? table.ties[first + thread] : 0;
+    });
+    for (int k = 0; k < kChunks; ++k) {
+      if (shared.ties[k] != 0) spread(block, table.chunks[first + k], shared);
+    }
+  }
+
+  DIFFQ_INLINE void spread(const Block& block, const Stretch& chunk, Shared& shared) const {
+    const Segment segment = table.segments[chunk.segment];
+    const Ends ends(table, chunk.segment);
+    if (!(ends.range() > 0)) return;
+    block.threads([&](int thread) {
+      double sum = 0, smallest = 0, largest = 0;
+      for (int k = thread; k < segment.sum_count; k += kBlockThreads)
+        sum += table.sums[segment.first_sum + k];
+      for (int k = thread; k < segment.chunk_count; k += kBlockThreads) {
+        const uint32_t ties = table.ties[segment.first_chunk + k];
+        smallest += static_cast<double>(ties & 0xffffu);
+        largest += static_cast<double>(ties >> 16);
+      }
+      shared.sums[thread] = sum;
+      shared.smallest[thread] = smallest;
+      shared.largest[thread] = largest;
+    });
+    join_threads(block, shared.sums, Add{});
+    join_threads(block, shared.smallest, Add{});
+    join_threads(block, shared.largest, Add{});
+    block.threads([&](int thread) {
+      const float up = static_cast<float>(shared.sums[0] / shared.largest[0]);
+      const float down = static_cast<float>(shared.sums[0] / shared.smallest[0]);
+      for (int i = thread; i < chunk.count; i += kBlockThreads) {
+        const float weight = segment.master[chunk.begin + i];
+        float& gradient = segment.gradient[chunk.begin + i];
+        if (weight == ends.high) gradient += up;
+        if (weight == ends.low) gradient -= down;
+      }
+    });
+  }
+};
+
+/// Of the groups that begin in a chunk.
+struct AddSizeGradient {
+  ModelTable table;
+  GroupMap map;
+  double lambda;
+
+  using Shared = NoShared;
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
+    const Stretch chunk = table.chunks[index];
+    const Segment segment = table.segments[chunk.segment];
+    const int64_t size = segment.group_size;
+    const int64_t first = (chunk.begin + size - 1) / size,
+                  end = (chunk.begin + chunk.count + size - 1) / size;
+    block.threads([&](int thread) {
+      for (int64_t group = first + thread; group < end; group += kBlockThreads) {
+        const int64_t left = segment.numel - group * size;
+        const double entries = static_cast<double>(left < size ? left : size);
+        const float weight = static_cast<float>(lambda * entries / kBitsPerMb);
+        segment.own_gradient[group] += weight * bits_slope(map, segment.own[group]);
+      }
+    });
+  }
+};
+
+}  // namespace
+}  // namespace diffq

@@ -1,0 +1,292 @@
+#include "quant/device_quantizer.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+
+#include "quant/device_memory.h"
+#include "quant/lsq.h"
+#include "quant/pieces.h"
+
+namespace diffq {
+
+/// Of ModelTable, while it is put together.
+struct TableRows {
+  std::vector<Segment> segments;
+  std::vector<Stretch> chunks, pieces;
+  int64_t groups = 0, sums = 0;
+};
+
+namespace {
+
+void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device) {
+  if (!buffer.defined() || buffer.device() != device || buffer.scalar_type() != at::kFloat ||
+      !buffer.is_contiguous()) {
+    throw std::invalid_argument("quantizer: the buffers of " + name +
+                                " must be contiguous float32 tensors on " + device.str());
+  }
+}
+
+}  // namespace
+
+#ifndef DIFFQ_WITH_CUDA
+const DeviceKernels& cuda_kernels() {
+  throw std::runtime_error("this program was built without CUDA: it trains on the CPU alone");
+}
+#endif
+
+DeviceQuantizer::DeviceQuantizer(const MethodSpec& method, const QuantSpec& quant,
+                                 const DeviceKernels& kernels)
+    : method_(method),
+      kernels_(kernels),
+      map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)),
+      levels_(ScaleLevels::of_bits(method.bits)),
+      host_(make_quantizer(method, quant)) {
+  const bool published =
+      method.noise != NoiseKind::matched && method.clip == Clip::minmax && method.frozen == 0;
+  if (method.method == Method::diffq && !published)
+    throw std::invalid_argument(
+        "diffq: noise matched, clip mse and frozen are for the CPU alone so far; leave them out, or the GPU");
+}
+
+Stream DeviceQuantizer::stream() const {
+  return quantized_.empty() ? nullptr : current_stream(quantized_.front().master.device());
+}
+
+void DeviceQuantizer::bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) {
+  quantized_ = std::move(quantized);
+  kept_ = std::move(kept);
+  copies_.clear();
+  for (const QuantizedTensor& tensor : quantized_) {
+    const at::Device device = quantized_.front().master.device();
+    check_on_device(tensor.name, tensor.master, device);
+    check_on_device(tensor.name, tensor.compute, device);
+    check_on_device(tensor.name, tensor.gradient, device);
+    QuantizedTensor copy;
+    copy.name = tensor.name;
+    copy.master = at::empty({tensor.master.numel()}, at::kFloat);
+    copy.compute = at::empty_like(copy.master);
+    if (own_count(tensor.master.numel()) > 0) {
+      check_on_device(tensor.name, tensor.own, device);
+      check_on_device(tensor.name, tensor.own_gradient, device);
+      copy.own = at::empty({tensor.own.numel()}, at::kFloat);
+    }
+    copies_.push_back(std::move(copy));
+  }
+  host_->bind(copies_, kept_);
+  if (!quantized_.empty()) fill_table();
+}
+
+void DeviceQuantizer::fill_table() {
+  TableRows rows;
+  for (size_t t = 0; t < quantized_.size(); ++t) add_segment(t, rows);
+  const auto options = quantized_.front().master.options();
+  const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
+  table_memory_ = {upload(rows.segments, options.device()),
+                   upload(rows.chunks, options.device()),
+                   upload(rows.pieces, options.device()),
+                   at::zeros({2 * count(rows.segments)}, options.dtype(at::kInt)),
+                   at::zeros({count(rows.chunks)}, options.dtype(at::kInt)),
+                   at::zeros({rows.sums}, options.dtype(at::kDouble)),
+                   at::zeros({1}, options.dtype(at::kInt))};
+  const auto memory = [&](size_t i) { return table_memory_[i].mutable_data_ptr(); };
+  table_.segments = static_cast<const Segment*>(memory(0));
+  table_.segment_count = static_cast<int32_t>(rows.segments.size());
+  table_.chunks = static_cast<const Stretch*>(memory(1));
+  table_.chunk_count = static_cast<int32_t>(rows.chunks.size());
+  table_.pieces = static_cast<const Stretch*>(memory(2));
+  table_.piece_entries = kPieceEntries;
+  table_.extremes = static_cast<uint32_t*>(memory(3));
+  table_.ties = static_cast<uint32_t*>(memory(4));
+  table_.sums = static_cast<double*>(memory(5));
+  table_.step = static_cast<uint32_t*>(memory(6));
+  segments_ = std::move(rows.segments);
+  if (method_.method == Method::diffq) widths_ = at::zeros({rows.groups}, options.dtype(at::kByte));
+}
+
+void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
+  const QuantizedTensor& tensor = quantized_[t];
+  const auto place = [](const auto& list) { return static_cast<int32_t>(list.size()); };
+  Segment segment{};
+  segment.master = tensor.master.const_data_ptr<float>();
+  segment.compute = tensor.compute.mutable_data_ptr();
+  segment.gradient = tensor.gradient.mutable_data_ptr<float>();
+  if (tensor.own.defined()) segment.own = tensor.own.mutable_data_ptr<float>();
+  if (tensor.own_gradient.defined()) segment.own_gradient = tensor.own_gradient.mutable_data_ptr<float>();
+  segment.numel = tensor.master.numel();
+  segment.group_size = host_->group_size(t);
+  segment.groups = (segment.numel + segment.group_size - 1) / segment.group_size;
+  segment.first_group = rows.groups;
+  segment.first_chunk = place(rows.chunks);
+  append_chunks(static_cast<int32_t>(t), segment.numel, rows.chunks);
+  segment.chunk_count = place(rows.chunks) - segment.first_chunk;
+  segment.group_shift =
+      has_fast_path(segment.group_size) ? std::countr_zero(static_cast<uint64_t>(segment.group_size)) : -1;
+  segment.first_piece = place(rows.pieces);
+  if (method_.method == Method::diffq && segment.group_shift < 0) {
+    std::vector<Piece> pieces;
+    cut_pieces(t, segment.numel, segment.group_size, pieces);
+    for (const Piece& piece : pieces) {
+      rows.pieces.push_back(
+          {static_cast<int32_t>(t), static_cast<int32_t>(piece.end - piece.begin), piece.begin});
+    }
+  }
+  segment.piece_count = place(rows.pieces) - segment.first_piece;
+  segment.first_sum = static_cast<int32_t>(rows.sums);
+  segment.sum_count = segment.piece_count > 0 ? segment.piece_count : segment.chunk_count;
+  rows.sums += segment.sum_count;
+  rows.groups += segment.groups;
+  rows.segments.push_back(segment);
+}
+
+void DeviceQuantizer::initialize_own() {
+  for (size_t t = 0; t < quantized_.size(); ++t) copies_[t].master.copy_(quantized_[t].master);
+  host_->initialize_own();
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (copies_[t].own.defined()) quantized_[t].own.copy_(copies_[t].own);
+  }
+}
+
+void DeviceQuantizer::find_extremes() {
+  kernels_.begin_step(table_, key_.step, stream());
+  kernels_.find_extremes(table_, stream());
+}
+
+void DeviceQuantizer::materialize(NoiseKey key) {
+  key_ = key;
+  if (copies_kept()) {
+    for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master);
+  }
+  switch (method_.method) {
+    case Method::diffq:
+      find_extremes();
+      kernels_.add_noise(table_, law(), stream());
+      break;
+    case Method::qat:
+      find_extremes();
+      kernels_.round(table_, nullptr, method_.bits, stream());
+      break;
+    case Method::lsq:
+      kernels_.round_to_scale(table_, levels_, stream());
+      break;
+    case Method::ptq:
+      kernels_.copy(table_, stream());
+      break;
+    case Method::fp32:
+      break;
+  }
+  at::autocast::clear_cache();
+}
+
+void DeviceQuantizer::materialize_rounded() {
+  if (copies_kept()) {
+    for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master.to(at::kHalf));
+  }
+  switch (method_.method) {
+    case Method::diffq:
+      round_diffq();
+      break;
+    case Method::qat:
+      find_extremes();
+      kernels_.round(table_, nullptr, method_.bits, stream());
+      break;
+    case Method::lsq:
+      kernels_.round_to_scale(table_, levels_, stream());
+      break;
+    case Method::ptq:
+      round_on_host();
+      break;
+    case Method::fp32:
+      break;
+  }
+  at::autocast::clear_cache();
+}
+
+/// Which bits a group has is the CPU path's word alone: those that are evaluated are those that are packed.
+void DeviceQuantizer::round_diffq() {
+  std::vector<uint8_t> widths;
+  for (const TensorBits& tensor : bits()) widths.insert(widths.end(), tensor.bits.begin(), tensor.bits.end());
+  if (widths.empty()) return;
+  widths_.copy_(upload(widths, widths_.device()));
+  find_extremes();
+  kernels_.round(table_, widths_.const_data_ptr<uint8_t>(), 0, stream());
+}
+
+/// Once a run: the search for the best clip is not worth a kernel.
+void DeviceQuantizer::round_on_host() {
+  for (size_t t = 0; t < quantized_.size(); ++t) copies_[t].master.copy_(quantized_[t].master);
+  host_->materialize_rounded();
+  for (size_t t = 0; t < quantized_.size(); ++t) quantized_[t].compute.copy_(copies_[t].compute);
+}
+
+void DeviceQuantizer::pull_back(std::span<const size_t> tensors) {
+  if (method_.method != Method::diffq && method_.method != Method::lsq) return;
+  // The tensors of a bucket lie side by side: one launch.
+  for (size_t i = 0; i < tensors.size();) {
+    size_t end = i + 1;
+    while (end < tensors.size() && tensors[end] == tensors[end - 1] + 1) ++end;
+    pull_back_range(tensors[i], tensors[end - 1] + 1);
+    i = end;
+  }
+}
+
+void DeviceQuantizer::pull_back_range(size_t first, size_t last) {
+  const Segment &from = segments_.at(first), &to = segments_.at(last - 1);
+  const SegmentRange range{
+      static_cast<int32_t>(first),     static_cast<int32_t>(last), from.first_chunk,
+      to.first_chunk + to.chunk_count, from.first_piece,           to.first_piece + to.piece_count};
+  if (method_.method == Method::lsq) {
+    kernels_.pull_back_scale(table_, levels_, range, stream());
+  } else {
+    kernels_.pull_back(table_, law(), range, stream());
+  }
+}
+
+void DeviceQuantizer::add_size_gradient(double lambda) {
+  if (method_.method == Method::diffq) kernels_.add_size_gradient(table_, map_, lambda, stream());
+}
+
+void DeviceQuantizer::constrain_own() {
+  if (method_.method == Method::lsq) kernels_.limit_scales(table_, kLeastScale, stream());
+}
+
+void DeviceQuantizer::copy_own() const {
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (copies_[t].own.defined()) copies_[t].own.copy_(quantized_[t].own);
+  }
+}
+
+double DeviceQuantizer::expected_size_mb() const {
+  copy_own();
+  return host_->expected_size_mb();
+}
+
+double DeviceQuantizer::size_mb() const {
+  copy_own();
+  return host_->size_mb();
+}
+
+void DeviceQuantizer::fit_size(double target_mb) {
+  copy_own();
+  host_->fit_size(target_mb);
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (copies_[t].own.defined()) quantized_[t].own.copy_(copies_[t].own);
+  }
+}
+
+std::vector<TensorBits> DeviceQuantizer::bits() const {
+  copy_own();
+  return host_->bits();
+}
+
+std::vector<uint8_t> DeviceQuantizer::pack(size_t tensor, Coding coding) const {
+  copies_.at(tensor).master.copy_(quantized_.at(tensor).master);
+  if (copies_[tensor].own.defined()) copies_[tensor].own.copy_(quantized_[tensor].own);
+  return host_->pack(tensor, coding);
+}
+
+}  // namespace diffq

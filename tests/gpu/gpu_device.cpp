@@ -1,0 +1,26 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "tests/support/test_device.h"
+
+namespace diffq {
+
+at::Device test_device() { return {at::kCUDA, 0}; }
+const DeviceKernels& test_kernels() { return cuda_kernels(); }
+const UpdateKernels& test_update_kernels() { return cuda_update_kernels(); }
+
+}  // namespace diffq
+
+namespace {
+
+class Gpu : public testing::Environment {
+ public:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU: skipped";
+    at::globalContext().setAllowTF32CuDNN(false);
+  }
+};
+
+const auto* const kGpu = testing::AddGlobalTestEnvironment(new Gpu);
+
+}  // namespace

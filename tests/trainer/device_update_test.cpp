@@ -1,0 +1,213 @@
+// Training with the GPU's kernels, emulated or there (tests/support/test_device.h), beside training on the
+// CPU.
+
+#include "trainer/device_update.h"
+
+#include <gtest/gtest.h>
+
+#include "datasets/loader.h"
+#include "quant/device_quantizer.h"
+#include "tests/support/test_device.h"
+#include "tests/support/thread_communicator.h"
+#include "tests/trainer/training_rig.h"
+
+namespace diffq {
+namespace {
+
+std::shared_ptr<Quantizer> device_quantizer(const RunSpec& spec) {
+  if (spec.method.method == Method::fp32) return make_quantizer(spec.method, spec.quant);
+  return std::make_shared<DeviceQuantizer>(spec.method, spec.quant, test_kernels());
+}
+
+RigParts device_parts(const RunSpec& spec) {
+  RigParts parts;
+  parts.task = make_small_task(spec);
+  parts.task->module().to(test_device());
+  parts.quantizer = device_quantizer(spec);
+  parts.kernels = &test_update_kernels();
+  return parts;
+}
+
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.cpu() - b).abs().max() / b.abs().max()).item<double>();
+}
+
+/// Bit for bit where the model runs on the CPU too, else to rounding.
+bool same(const std::vector<at::Tensor>& device, const std::vector<at::Tensor>& cpu) {
+  if (test_device().is_cpu()) return same_bits(device, cpu);
+  for (size_t i = 0; i < cpu.size(); ++i) {
+    if (cpu[i].numel() > 0 && !at::allclose(device[i].cpu(), cpu[i], 1e-3, 1e-5)) return false;
+  }
+  return device.size() == cpu.size();
+}
+
+double loss_tolerance() { return test_device().is_cpu() ? 0 : 1e-4; }
+
+OptimizerSpec optimizer_of(OptimizerName name) {
+  OptimizerSpec spec;
+  spec.name = name;
+  spec.lr = is_sgd(name) ? 0.05 : 0.002;
+  spec.weight_decay = 0.01;
+  return spec;
+}
+
+TEST(DeviceUpdate, OptimizersAreThoseOfTheCpu) {
+  for (const auto& [word, name] : kOptimizerNames) {
+    for (const double momentum : {0.0, 0.9}) {
+      RunSpec spec = small_spec(Method::fp32);
+      spec.train.optimizer = optimizer_of(name);
+      spec.train.optimizer.momentum = momentum;
+      const DataSplits data = memory_splits();
+      const auto alone = single_rank();
+      TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
+      for (int step = 0; step < 5; ++step) {
+        const StepResult expected = cpu.step(step), result = device.step(step);
+        EXPECT_EQ(result.step, step);
+        EXPECT_NEAR(result.loss, expected.loss, loss_tolerance());
+        EXPECT_NEAR(result.gradient_norm, expected.gradient_norm,
+                    (loss_tolerance() + 1e-12) * expected.gradient_norm);
+        EXPECT_TRUE(same(device.state(), cpu.state())) << word << " " << momentum << " step " << step;
+      }
+      EXPECT_EQ(device.train_step.weights_optimizer().steps(), 5);
+    }
+  }
+}
+
+TEST(DeviceUpdate, FiftyStepsOfEachMethodStayBesideTheCpus) {
+  // Where the model runs on another device too, a weight may be rounded the other way.
+  const double tolerance = test_device().is_cpu() ? 1e-3 : 2e-2;
+  for (const Method method : {Method::diffq, Method::lsq, Method::qat, Method::ptq}) {
+    RunSpec spec = small_spec(method);
+    spec.train.max_grad_norm = 0.5;
+    spec.method.lambda = 5;
+    const DataSplits data = memory_splits();
+    const auto alone = single_rank();
+    TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
+    const at::Tensor start = cpu.store.master().clone();
+    double last = 0;
+    for (int step = 0; step < 50; ++step) {
+      const StepResult expected = cpu.step(step), result = device.step(step);
+      ASSERT_NEAR(result.loss, expected.loss, tolerance) << "step " << step;
+      last = expected.loss;
+    }
+    EXPECT_LT(last, 1.2);
+    EXPECT_GT(difference(start, cpu.store.master()), 0.1) << "it trains";
+    EXPECT_LT(difference(device.store.master(), cpu.store.master()), tolerance);
+    if (cpu.store.own().numel() > 0) {
+      EXPECT_LT(difference(device.store.own(), cpu.store.own()), tolerance);
+    }
+    EXPECT_NEAR(device.parts.quantizer->size_mb(), cpu.parts.quantizer->size_mb(), 0.1 * tolerance);
+  }
+}
+
+/// Its loss is no number in step 2.
+RigParts with_nan_loss(const RunSpec& spec, int& step) {
+  RigParts parts = device_parts(spec);
+  parts.task = std::make_shared<AlteredTask>(parts.task, [&](const at::Tensor& loss, torch::nn::Module&) {
+    return step == 2 ? loss * std::nan("") : loss;
+  });
+  return parts;
+}
+
+TEST(DeviceUpdate, NothingChangesInAStepThatIsNotFinite) {
+  RunSpec spec = small_spec(Method::diffq);
+  spec.model.batchnorm = true;
+  spec.train.optimizer = optimizer_of(OptimizerName::adam);
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  int step = 0;
+  TrainingRig rig(spec, data, *alone, with_nan_loss(spec, step));
+  ASSERT_GT(rig.store.buffers().size(), 0u);
+  for (; step < 2; ++step) EXPECT_EQ(rig.step(step).skipped, "");
+  const std::vector<at::Tensor> before = rig.state();
+  EXPECT_EQ(rig.step(step).skipped, "the loss is not finite");
+  EXPECT_TRUE(same_bits(rig.state(), before));
+  EXPECT_EQ(rig.train_step.weights_optimizer().steps(), 2);
+  EXPECT_EQ(rig.train_step.updated().item<float>(), 0);
+  ++step;
+  EXPECT_EQ(rig.step(step).skipped, "");
+  EXPECT_FALSE(same_bits(rig.state(), before));
+  EXPECT_EQ(rig.train_step.own_optimizer().steps(), 3);
+  EXPECT_EQ(rig.train_step.updated().item<float>(), 1);
+}
+
+TEST(DeviceUpdate, NormAndBitsThatAreNotFiniteAreNamed) {
+  const RunSpec spec = small_spec(Method::diffq);
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  // The square of 1e35 is a double; times a range of 1e9 it is no float any more.
+  for (const auto& [gradient, reason] : {std::pair{HUGE_VAL, "the norm of the gradient is not finite"},
+                                         {1e35, "the gradient of the bits or scales is not finite"}}) {
+    TrainingRig rig(spec, data, *alone, device_parts(spec));
+    const auto& entries = rig.store.entries();
+    const auto entry =
+        std::find_if(entries.begin(), entries.end(), [](const auto& e) { return e.quantized; });
+    rig.store.master_of(*entry).mul_(1e9);
+    entry->parameter.register_hook([value = gradient](at::Tensor g) { return at::full_like(g, value); });
+    const std::vector<at::Tensor> before = rig.state();
+    EXPECT_EQ(rig.step(0).skipped, reason);
+    EXPECT_EQ(rig.train_step.weights_optimizer().steps(), 0);
+    EXPECT_TRUE(same_bits(rig.state(), before));
+  }
+}
+
+TEST(DeviceUpdate, ResultsComeAStepLater) {
+  const RunSpec spec = small_spec(Method::diffq);
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
+  std::vector<double> expected;
+  for (int step = 0; step < 3; ++step) expected.push_back(cpu.step(step).loss);
+  const auto run = [&](int step) {
+    return device.train_step.run(step, spec.train.optimizer.lr, [&] {
+      std::vector<int64_t> samples =
+          training_batches(data.train->size(), spec.train.batch_size, 1, spec.seed, 0, 0, 1, step).front();
+      return data.train->batch(samples, {});
+    });
+  };
+  EXPECT_FALSE(device.train_step.settle());
+  EXPECT_FALSE(run(0));
+  EXPECT_NEAR(run(1).value().loss, expected[0], 1e-6 + loss_tolerance());
+  EXPECT_NEAR(run(2).value().loss, expected[1], 1e-6 + loss_tolerance());
+  EXPECT_NEAR(device.train_step.peek().value().loss, expected[2], 1e-6 + loss_tolerance());
+  EXPECT_EQ(device.train_step.weights_optimizer().steps(), 3);
+  EXPECT_NEAR(device.train_step.settle().value().loss, expected[2], 1e-6 + loss_tolerance());
+  EXPECT_FALSE(device.train_step.settle());
+  EXPECT_FALSE(device.train_step.peek());
+}
+
+TEST(DeviceUpdate, AFailureEndsTheRunOnAllRanksForTheSameReason) {
+  if (!test_device().is_cpu()) GTEST_SKIP() << "threads as ranks sum in the host's memory";
+  const RunSpec spec = small_spec(Method::diffq);
+  const DataSplits data = memory_splits();
+  std::array<std::string, 2> reasons;
+  run_as_ranks(2, [&](Communicator& communicator) {
+    TrainingRig rig(spec, data, communicator, device_parts(spec));
+    reasons[static_cast<size_t>(communicator.rank())] = failure_of([&] {
+      for (int step = 0; step < 4; ++step) {
+        rig.train_step.run(step, 0.1, [&]() -> Batch {
+          if (step == 1 && communicator.rank() == 1) throw std::runtime_error("unreadable");
+          const std::vector<int64_t> samples{0, 1, 2, 3};
+          return data.train->batch(samples, {});
+        });
+        EXPECT_LT(step, 2) << "known a step later";
+      }
+    });
+  });
+  EXPECT_EQ(reasons[0], "unreadable");
+  EXPECT_EQ(reasons[1], "unreadable");
+}
+
+TEST(DeviceUpdate, AloneAFailureIsToldAtOnce) {
+  const RunSpec spec = small_spec(Method::diffq);
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  TrainingRig rig(spec, data, *alone, device_parts(spec));
+  EXPECT_EQ(failure_of([&] {
+              rig.train_step.run(0, 0.1, []() -> Batch { throw std::runtime_error("unreadable"); });
+            }),
+            "unreadable");
+}
+
+}  // namespace
+}  // namespace diffq

@@ -1,0 +1,27 @@
+#include "trainer/device.h"
+
+#include <torch/torch.h>
+
+namespace diffq {
+
+Batch on_device(const Batch& batch, at::Device device) {
+  if (device.is_cpu()) return batch;
+  // From page-locked memory: from any other the copy would wait.
+  const auto copy = [&](const at::Tensor& tensor) {
+    return tensor.pin_memory().to(device, /*non_blocking=*/true);
+  };
+  return {copy(batch.input), copy(batch.target)};
+}
+
+void prepare_device(at::Device device) {
+  if (device.is_cpu()) return;
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
+}
+
+at::Device device_of(const torch::nn::Module& module) {
+  const auto parameters = module.parameters();
+  return parameters.empty() ? at::Device(at::kCPU) : parameters.front().device();
+}
+
+}  // namespace diffq
