@@ -65,6 +65,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     kind.erase("seed");
     kind.erase("start");
     kind["method"].erase("lambda");
+    kind["method"].erase("target_mb");
     const auto [known, is_new] = sizes.try_emplace(kind.dump());
     RunFootprint& size = known->second;
     if (is_new) size = footprint(sweep.runs[i].spec, loaded.data[i].shape);

@@ -1,7 +1,6 @@
 #include "launcher/gpu_map.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -26,7 +25,7 @@ constexpr size_t kShortUuid = 12;  // "GPU-5d0e87a1": enough to find it in what 
     throw std::invalid_argument(
         host + "rank " + std::to_string(rank) +
         " sees no GPU; see what CUDA_VISIBLE_DEVICES is set to, and whether nvidia-smi "
-        "lists one there (Slurm: --gpus-per-task=1)");
+        "lists one there (Slurm: --gpus-per-task=1); --device cpu trains without");
   }
   const auto gpus = static_cast<int>(uuids.size());
   std::string problem =
@@ -44,7 +43,10 @@ constexpr size_t kShortUuid = 12;  // "GPU-5d0e87a1": enough to find it in what 
 
 }  // namespace
 
-std::vector<int> choose_gpus(const std::vector<RankGpus>& ranks, int ranks_per_gpu) {
+std::vector<int> choose_gpus(DeviceChoice choice, const std::vector<RankGpus>& ranks, int ranks_per_gpu) {
+  const bool any = std::ranges::any_of(ranks, [](const RankGpus& rank) { return !rank.uuids.empty(); });
+  if (choice == DeviceChoice::cpu || (choice == DeviceChoice::automatic && !any))
+    return std::vector<int>(ranks.size(), kNoGpu);
   std::map<std::pair<int, std::string>, int> taken;  // ranks of each (node, GPU)
   std::vector<int> chosen;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
@@ -71,25 +73,13 @@ std::string gpu_map_text(const std::vector<RankGpus>& ranks, const std::vector<i
   return text;
 }
 
-int gpu_of_this_rank(const World& world, const std::vector<std::string>& uuids, int ranks_per_gpu) {
+std::vector<RankGpus> gather_gpus(const World& world, const std::vector<std::string>& uuids) {
   const std::vector<RankPlace> places = world.places();
-  nlohmann::json verdict;
   const std::vector<std::string> gathered = world.gather(nlohmann::json(uuids).dump());
-  if (world.rank() == 0) {
-    std::vector<RankGpus> ranks;
-    for (size_t rank = 0; rank < places.size(); ++rank)
-      ranks.push_back({places[rank], nlohmann::json::parse(gathered[rank])});
-    try {
-      const std::vector<int> chosen = choose_gpus(ranks, ranks_per_gpu);
-      std::fputs(gpu_map_text(ranks, chosen).c_str(), stderr);
-      verdict["chosen"] = chosen;
-    } catch (const std::invalid_argument& error) {
-      verdict["error"] = error.what();
-    }
-  }
-  verdict = nlohmann::json::parse(world.broadcast(verdict.dump()));
-  if (verdict.contains("error")) throw std::invalid_argument(verdict["error"].get<std::string>());
-  return verdict["chosen"].at(static_cast<size_t>(world.rank()));
+  std::vector<RankGpus> ranks;
+  for (size_t rank = 0; rank < gathered.size(); ++rank)
+    ranks.push_back({places[rank], nlohmann::json::parse(gathered[rank])});
+  return ranks;
 }
 
 }  // namespace diffq

@@ -54,11 +54,12 @@ std::string model_config(const Run& run) {
 }
 
 GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
-                         MpiCommunicator& communicator, const StopSignals& signals,
+                         MpiCommunicator& hosts, Communicator& communicator, const StopSignals& signals,
                          const TrainFunction& train, at::Device device)
     : sweep_(sweep),
       folder_(std::move(folder)),
       queue_(queue, group),
+      hosts_(hosts),
       communicator_(communicator),
       signals_(signals),
       train_(train),
@@ -66,7 +67,7 @@ GroupRunner::GroupRunner(const Sweep& sweep, std::filesystem::path folder, int g
 
 void GroupRunner::run() {
   while (true) {
-    const int index = communicator_.broadcast(is_root() ? queue_.next() : 0);
+    const int index = hosts_.broadcast(is_root() ? queue_.next() : 0);
     if (index < 0) return;
     run_one(static_cast<size_t>(index));
   }
@@ -76,7 +77,7 @@ void GroupRunner::run_one(size_t index) {
   const Run& run = sweep_.runs[index];
   try {
     RunRecord record = train_one(run, index);
-    record.run = complete(record.run, run, communicator_.size());
+    record.run = complete(record.run, run, hosts_.size());
     std::string failure;
     nlohmann::json files;
     try {
@@ -88,7 +89,7 @@ void GroupRunner::run_one(size_t index) {
     } catch (const std::exception& error) {
       failure = error.what();
     }
-    communicator_.agree(failure);
+    hosts_.agree(failure);
     if (is_root()) queue_.done(index, record, files);
   } catch (const RunFailure& failure) {
     if (is_root()) queue_.failed(index, failure.what());
@@ -106,7 +107,7 @@ RunRecord GroupRunner::train_one(const Run& run, size_t index) {
   } catch (const std::exception& error) {
     failure = reason_of(error);
   }
-  communicator_.agree(failure);
+  hosts_.agree(failure);
 
   const RunContext context = context_of(run, index, log);
   const CrashMark mark(folder_of(run) / "crash", who());
@@ -129,7 +130,7 @@ void GroupRunner::open_folder(const Run& run, std::ofstream& log) {
   remove_temporaries(folder_of(run));
   replace_file(folder_of(run) / "spec.json", run.config.dump(2) + "\n");
   log.open(folder_of(run) / "log.txt", std::ios::app);
-  log << utc_now() << " started on " << communicator_.size() << " ranks, diffq " << program_version() << " "
+  log << utc_now() << " started on " << hosts_.size() << " ranks, diffq " << program_version() << " "
       << git_commit() << std::endl;
 }
 
@@ -174,8 +175,8 @@ Signal GroupRunner::signal() {
 }
 
 std::string GroupRunner::who() const {
-  return "[rank " + std::to_string(communicator_.rank()) + "/" + std::to_string(communicator_.size()) + " " +
-         communicator_.host() + "]";
+  return "[rank " + std::to_string(hosts_.rank()) + "/" + std::to_string(hosts_.size()) + " " +
+         hosts_.host() + "]";
 }
 
 const DataSplits& GroupRunner::data_for(const Run& run) {

@@ -20,11 +20,11 @@ std::string model_config(const Run& run);
 
 class GroupRunner {
  public:
-  /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks. `device`: where this
-  /// rank trains.
+  /// Everything is borrowed. `queue`: MPI communicator of the queue, over all ranks. `hosts`: the group over
+  /// MPI; `communicator`: what it trains with, the same or one on GPUs. `device`: where this rank trains.
   GroupRunner(const Sweep& sweep, std::filesystem::path folder, int group, MPI_Comm queue,
-              MpiCommunicator& communicator, const StopSignals& signals, const TrainFunction& train,
-              at::Device device);
+              MpiCommunicator& hosts, Communicator& communicator, const StopSignals& signals,
+              const TrainFunction& train, at::Device device);
 
   /// Collective over the group; returns when no run is left. A run that fails is reported and the next one is
   /// asked for; one that is told to stop is left for later; anything else that goes wrong is thrown.
@@ -40,12 +40,13 @@ class GroupRunner {
   std::filesystem::path folder_of(const Run& run) const { return folder_ / "runs" / run.run_id; }
   const DataSplits& data_for(const Run& run);
   void write_record(const Run& run, const RunRecord& record);
-  bool is_root() const { return communicator_.rank() == 0; }
+  bool is_root() const { return hosts_.rank() == 0; }
 
   const Sweep& sweep_;
   std::filesystem::path folder_;
   QueueClient queue_;
-  MpiCommunicator& communicator_;
+  MpiCommunicator& hosts_;
+  Communicator& communicator_;
   const StopSignals& signals_;
   const TrainFunction& train_;
   at::Device device_;

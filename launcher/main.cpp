@@ -90,8 +90,14 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
   run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
   run->add_option("--device", arguments.run.device,
-                  "auto (the GPU where there is one for each rank), cpu or cuda")
+                  "auto (a GPU for each rank where there are any, else cpu), cpu or cuda")
       ->transform(CLI::CheckedTransformer(device_choices()).description(""));
+  run->add_option("--ranks-per-gpu", arguments.run.ranks_per_gpu,
+                  "As many ranks may share a GPU (default 1; groups that do need NCCL 2.30)")
+      ->check(CLI::Range(1, 64));
+  run->add_option("--collective-deadline", arguments.run.collective_deadline_seconds,
+                  "Seconds after which a sum over GPUs counts as lost (default 300)")
+      ->check(CLI::Range(1, 1000000));
   run->add_option("--max-minutes", arguments.run.max_minutes,
                   "Stop after so many minutes: every run writes a checkpoint; exit code 75")
       ->check(CLI::Range(0.0, 1e9));

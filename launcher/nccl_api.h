@@ -28,7 +28,8 @@ class NcclApi {
  public:
   virtual ~NcclApi() = default;
 
-  virtual NcclId unique_id() = 0;  ///< ncclGetUniqueId
+  virtual std::string version() = 0;  ///< ncclGetVersion: "2.28.9"
+  virtual NcclId unique_id() = 0;     ///< ncclGetUniqueId
   /// ncclCommInitRankConfig with blocking = 0: the group is complete when state() is done. Where the call
   /// fails nothing is left of the communicator.
   virtual NcclComm* init_rank(int ranks, const NcclId& id, int rank) = 0;
@@ -44,7 +45,8 @@ class NcclApi {
 
   /// cudaGetDeviceCount and cudaGetDeviceProperties: of the GPUs that this process may see, in CUDA's order.
   virtual std::vector<std::string> gpu_uuids() = 0;
-  virtual void use_gpu(int gpu) = 0;       ///< cudaSetDevice: for the calling thread
+  virtual std::string gpu_name(int gpu) = 0;  ///< cudaGetDeviceProperties
+  virtual void use_gpu(int gpu) = 0;          ///< cudaSetDevice: for the calling thread
   virtual GpuStream* create_stream() = 0;  ///< cudaStreamCreateWithPriority: non-blocking, highest priority
   virtual void destroy_stream(GpuStream* stream) noexcept = 0;
   virtual GpuEvent* create_event() = 0;  ///< cudaEventCreateWithFlags: without timing
@@ -54,7 +56,7 @@ class NcclApi {
   virtual bool has_happened(GpuEvent* event) = 0;               ///< cudaEventQuery, from any thread
 };
 
-/// The libraries themselves. Throws std::runtime_error where the program was built without CUDA.
+/// The libraries themselves; null where the program was built without CUDA.
 std::unique_ptr<NcclApi> nccl_library();
 
 }  // namespace diffq

@@ -1,5 +1,3 @@
-#include <stdexcept>
-
 #include "launcher/nccl_api.h"
 
 #ifdef DIFFQ_WITH_CUDA
@@ -9,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <stdexcept>
 
 namespace diffq {
 namespace {
@@ -45,6 +44,12 @@ std::string text_of(const cudaUUID_t& uuid) {
 
 class NcclLibrary : public NcclApi {
  public:
+  std::string version() override {
+    int version = 0;  // 22809 is 2.28.9
+    check(ncclGetVersion(&version), "ncclGetVersion");
+    return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+           std::to_string(version % 100);
+  }
   NcclId unique_id() override {
     ncclUniqueId id{};
     check(ncclGetUniqueId(&id), "ncclGetUniqueId");
@@ -87,7 +92,10 @@ class NcclLibrary : public NcclApi {
   std::vector<std::string> gpu_uuids() override {
     int count = 0;
     const cudaError_t code = cudaGetDeviceCount(&count);
-    if (code != cudaErrorNoDevice && code != cudaErrorInsufficientDriver) check(code, "cudaGetDeviceCount");
+    // No GPU, no driver, or only what the toolkit links with where there is no driver.
+    const bool none =
+        code == cudaErrorNoDevice || code == cudaErrorInsufficientDriver || code == cudaErrorStubLibrary;
+    if (!none) check(code, "cudaGetDeviceCount");
     std::vector<std::string> uuids;
     for (int gpu = 0; gpu < count; ++gpu) {
       cudaDeviceProp properties{};
@@ -95,6 +103,11 @@ class NcclLibrary : public NcclApi {
       uuids.push_back(text_of(properties.uuid));
     }
     return uuids;
+  }
+  std::string gpu_name(int gpu) override {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, gpu), "cudaGetDeviceProperties");
+    return properties.name;
   }
   void use_gpu(int gpu) override { check(cudaSetDevice(gpu), "cudaSetDevice"); }
   GpuStream* create_stream() override {
@@ -135,9 +148,7 @@ std::unique_ptr<NcclApi> nccl_library() { return std::make_unique<NcclLibrary>()
 
 namespace diffq {
 
-std::unique_ptr<NcclApi> nccl_library() {
-  throw std::runtime_error("this program was built without CUDA and NCCL");
-}
+std::unique_ptr<NcclApi> nccl_library() { return nullptr; }
 
 }  // namespace diffq
 

@@ -7,20 +7,24 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
 #include "launcher/folder_lock.h"
+#include "launcher/gpu_map.h"
 #include "launcher/group_runner.h"
 #include "launcher/host_watch.h"
 #include "launcher/leave.h"
 #include "launcher/load_sweep.h"
+#include "launcher/nccl_communicator.h"
 #include "launcher/progress_line.h"
 #include "launcher/queue_service.h"
 #include "launcher/results_writer.h"
 #include "launcher/signals.h"
 #include "launcher/version.h"
 #include "launcher/world.h"
+#include "quant/device_memory.h"
 #include "results/report.h"
 
 namespace diffq {
@@ -29,7 +33,9 @@ namespace {
 // What world rank 0 alone has to know before it starts.
 struct Outlook {
   std::vector<size_t> selected;
-  FolderState folder;  ///< what earlier starts left
+  std::vector<RankGpus> ranks;  ///< what each has to choose from
+  std::vector<int> gpus;        ///< of each rank, or kNoGpu
+  FolderState folder;           ///< what earlier starts left
   std::unique_ptr<FolderLock> lock;
 };
 
@@ -73,7 +79,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
                                     " does not divide the " + std::to_string(world.size()) +
                                     " ranks of this job; start mpirun -n with a multiple of it");
       }
-      choose_device(options.device, visible_gpus(), world.local_size(), sweep.ranks_per_run);
+      outlook.gpus = choose_gpus(options.device, outlook.ranks, options.ranks_per_gpu);
       check_folder(options.out, sweep);
       outlook.lock = lock_folder(options.out);
       outlook.folder = earlier(sweep, options);
@@ -89,14 +95,26 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
   return sweep;
 }
 
-std::vector<EnvironmentRow> gather_environment(const World& world, at::Device device) {
+// This rank's, of the map that rank 0 made and prints.
+at::Device take_device(const World& world, const Outlook& outlook, NcclApi* api) {
+  const bool on_gpus = world.rank() == 0 && outlook.gpus[0] != kNoGpu;
+  if (on_gpus) std::fputs(gpu_map_text(outlook.ranks, outlook.gpus).c_str(), stderr);
+  const auto gpus = nlohmann::json::parse(world.broadcast(nlohmann::json(outlook.gpus).dump()));
+  const int gpu = gpus.at(static_cast<size_t>(world.rank()));
+  if (gpu == kNoGpu) return at::kCPU;
+  api->use_gpu(gpu);
+  return {at::kCUDA, static_cast<at::DeviceIndex>(gpu)};
+}
+
+std::vector<EnvironmentRow> gather_environment(const World& world, at::Device device, NcclApi* api) {
   char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
   MPI_Get_library_version(mpi, &length);
   std::string mpi_version(mpi, static_cast<size_t>(length));
   mpi_version = mpi_version.substr(0, mpi_version.find_first_of(",\n"));
+  const std::string name = device.is_cpu() ? "cpu" : device.str() + " " + api->gpu_name(device.index());
   std::vector<EnvironmentRow> rows;
-  const std::vector<std::string> hosts = world.gather(world.host()), devices = world.gather(device.str());
+  const std::vector<std::string> hosts = world.gather(world.host()), devices = world.gather(name);
   for (size_t rank = 0; rank < hosts.size(); ++rank) {
     EnvironmentRow row;
     row.host = hosts[rank];
@@ -105,6 +123,7 @@ std::vector<EnvironmentRow> gather_environment(const World& world, at::Device de
     row.program = program_version() + " " + git_commit();
     row.torch = TORCH_VERSION;
     row.mpi = mpi_version;
+    if (!device.is_cpu()) row.nccl = api->version();
     row.hdf5 = hdf5_version();
     rows.push_back(row);
   }
@@ -115,6 +134,19 @@ std::vector<EnvironmentRow> gather_environment(const World& world, at::Device de
   leave("[rank " + std::to_string(world.rank()) + "/" + std::to_string(world.size()) + " " + world.host() +
             "] " + what + ": it or the network to it is down; start the same command again when it is back",
         out + "/lost_hosts.txt", kGoOn);
+}
+
+/// The alarm of a group on GPUs whose ranks don't all arrive.
+NcclSettings nccl_settings(const RunOptions& options, at::Device device) {
+  NcclSettings settings;
+  settings.device = device;
+  settings.compute = [device] { return reinterpret_cast<GpuStream*>(current_stream(device)); };
+  settings.deadline = std::chrono::seconds(options.collective_deadline_seconds);
+  settings.alarm = [out = options.out](const CollectiveWatch::Trouble& trouble) {
+    const std::string remedy = trouble.starting ? "" : "; start the same command again";
+    leave(trouble.what + remedy, out + "/lost_ranks.txt", trouble.starting ? kInternal : kGoOn);
+  };
+  return settings;
 }
 
 /// Where there is more than one host.
@@ -185,6 +217,8 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   const StopSignals signals;  // from the very start: before, they would end the process
   const World world;
   Outlook outlook;
+  const auto api = options.device == DeviceChoice::cpu ? nullptr : nccl_library();
+  outlook.ranks = gather_gpus(world, api ? api->gpu_uuids() : std::vector<std::string>{});
   const std::optional<Sweep> sweep = agree_on_sweep(options, world, outlook);
   if (!sweep) {
     world.barrier();
@@ -193,9 +227,8 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
   at::set_num_threads(compute_threads(world.local_size()));
   const int group = world.rank() / sweep->ranks_per_run;
   const int groups = world.size() / sweep->ranks_per_run;
-  const at::Device device =
-      choose_device(options.device, visible_gpus(), world.local_size(), sweep->ranks_per_run);
-  auto environment = gather_environment(world, device);
+  const at::Device device = take_device(world, outlook, api.get());
+  auto environment = gather_environment(world, device, api.get());
 
   MPI_Comm group_comm = MPI_COMM_NULL, queue_comm = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(world.communicator(), group, world.rank(), &group_comm), "MPI_Comm_split");
@@ -207,8 +240,11 @@ int run_sweep(const RunOptions& options, const TrainFunction& train) {
     if (world.rank() == 0)
       headquarters.emplace(*sweep, options, std::move(outlook), signals, std::move(environment), queue_comm,
                            groups);
-    MpiCommunicator communicator(group_comm, world.host());
-    GroupRunner(*sweep, options.out, group, queue_comm, communicator, signals, train, device).run();
+    MpiCommunicator hosts(group_comm, world.host());
+    std::optional<NcclCommunicator> nccl;
+    if (!device.is_cpu() && hosts.size() > 1) nccl.emplace(*api, hosts, nccl_settings(options, device));
+    Communicator& communicator = nccl ? static_cast<Communicator&>(*nccl) : hosts;
+    GroupRunner(*sweep, options.out, group, queue_comm, hosts, communicator, signals, train, device).run();
     if (headquarters) code = headquarters->close();
   }
   // All writing has ended before the last barrier; all ranks return the same.

@@ -18,6 +18,8 @@ struct RunOptions {
   std::string only;                               ///< --only
   std::string shard;                              ///< --shard i/N
   DeviceChoice device = DeviceChoice::automatic;  ///< --device
+  int ranks_per_gpu = 1;                          ///< as many may share one
+  int collective_deadline_seconds = 300;          ///< of each sum over a group on GPUs
   double max_minutes = 0;                         ///< then the sweep stops as by a signal; 0: never
   int host_deadline_seconds = 120;                ///< a host that gives no sign of life for so long is lost
   int max_starts = 20;                            ///< of a run without a new checkpoint, until it is given up

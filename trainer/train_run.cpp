@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <optional>
 
 #include "datasets/loader.h"
@@ -12,8 +13,10 @@
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
 #include "trainer/rank_check.h"
+#include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
+#include "trainer/size_penalty.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
 #include "trainer/weight_average.h"
@@ -68,6 +71,8 @@ class Training {
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
+  StepRates rates_of(int64_t step);
+  void fit_size();
   void round_weights();
   MetricSums measure(const Dataset& data);
   void measure_test();
@@ -85,6 +90,8 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<SizePenalty> penalty_;
+  int64_t free_steps_ = 0;  ///< of the run; from then on the bits are frozen
   std::optional<WeightAverage> average_;
   std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
@@ -125,6 +132,11 @@ void Training::prepare() {
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
   alone([&] {
     quantizer_->initialize_own();
+    const auto steps = static_cast<double>(steps_per_epoch(data_.train->size(), spec_.train.batch_size) *
+                                           spec_.train.epochs);
+    free_steps_ = static_cast<int64_t>(std::ceil((1 - spec_.method.frozen) * steps));
+    penalty_.emplace(spec_.method, quantizer_->size_mb(), free_steps_);
+    state_.penalty = penalty_->start();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
                   context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
@@ -154,7 +166,7 @@ void Training::restore() {
     }
   });
   agree();
-  state_ = std::move(restored.state);
+  if (!restored.file.empty()) state_ = std::move(restored.state);
 }
 
 /// Before a checkpoint could keep what is wrong.
@@ -199,6 +211,18 @@ void Training::stop() {
                    std::to_string(state_.epoch_steps));
 }
 
+StepRates Training::rates_of(int64_t step) {
+  if (step < free_steps_ || spec_.method.frozen == 0)
+    return {state_.lr, penalty_->lambda(
+                           step, [&] { return quantizer_->size_mb(); }, state_.penalty)};
+  if (step == free_steps_) {
+    fit_size();
+    if (average_) average_->restart_own();
+  }
+  quantizer_->freeze();
+  return {.lr = state_.lr, .frozen = true};
+}
+
 EpochRow Training::train_epoch() {
   const auto start = Clock::now();
   const int64_t epoch = state_.epoch;
@@ -233,7 +257,9 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     std::optional<StepResult> result;
     alone([&] {
-      result = step_->run(step, state_.lr, next_batch, signal == Signal::stop);
+      const StepRates rates = rates_of(step);
+      result = step_->run(step, rates, next_batch, signal == Signal::stop);
+      state_.lambda_sum += rates.lambda;
       if (result && communicator_.rank() == 0)
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result->loss});
     });
@@ -251,6 +277,7 @@ EpochRow Training::train_epoch() {
     if (last->stop) stop();
   }
   row.lr = state_.lr;
+  if (spec_.method.method == Method::diffq) row.lambda = state_.lambda_sum / static_cast<double>(steps);
   row.train_loss =
       state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
   row.seconds = state_.epoch_seconds;
@@ -286,6 +313,11 @@ void Training::swap_averages() {
   });
 }
 
+/// To the size that was asked for.
+void Training::fit_size() {
+  if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
+}
+
 /// To the weights that the packed model holds.
 void Training::round_weights() {
   alone([&] { quantizer_->materialize_rounded(); });
@@ -294,6 +326,7 @@ void Training::round_weights() {
 
 MetricSums Training::measure(const Dataset& data) {
   round_weights();
+  if (spec_.eval.recalibrate_batchnorm > 0) recalibrate_batchnorm(spec_, *task_, *data_.train, communicator_);
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
@@ -310,6 +343,9 @@ RunRecord Training::run() {
   while (state_.epoch < spec_.train.epochs) {
     EpochRow row = train_epoch();
     swap_averages();
+    alone([&] {
+      if (state_.epoch + 1 == spec_.train.epochs && spec_.method.frozen == 0) fit_size();
+    });
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;

@@ -48,6 +48,8 @@ class NcclStandIn : public NcclApi {
   void destroy(NcclComm* communicator) override;
   void abort(NcclComm* communicator) noexcept override;
   std::vector<std::string> gpu_uuids() override { return uuids; }
+  std::string version() override { return "stand-in"; }
+  std::string gpu_name(int) override { return "stand-in"; }
   void use_gpu(int gpu) override { note("cudaSetDevice " + std::to_string(gpu)); }
   GpuStream* create_stream() override;
   void destroy_stream(GpuStream* stream) noexcept override;

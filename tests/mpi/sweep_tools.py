@@ -76,7 +76,9 @@ def write_sweep(path, sweep):
 
 
 def environment():
-    return os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"}
+    # On the CPU, also where there is a GPU: what is compared bit for bit is that.
+    return os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1",
+                         "CUDA_VISIBLE_DEVICES": ""}
 
 
 def launch_command(ranks, *arguments, executable=None):

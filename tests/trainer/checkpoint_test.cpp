@@ -103,6 +103,19 @@ class CheckpointTest : public testing::Test {
     forget();
     SetUp();
   }
+  /// That two ranks stopped at some steps and started again end as if they had not been.
+  void check_stops(const RunSpec& spec) {
+    start_again();
+    const Ended whole = train(spec, 2);
+    for (const int64_t stop : {4, 9, 15, 16, 17, 29}) {
+      start_again();
+      train(spec, 2, stop);
+      const Ended resumed = train(spec, 2);
+      EXPECT_EQ(resumed.first_step, stop + 1);
+      EXPECT_EQ(resumed.record, whole.record) << "stopped before step " << stop;
+      EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
+    }
+  }
 
   TemporaryFolder folder_;
   const UpdateKernels* kernels_ = nullptr;  ///< of RunContext
@@ -159,6 +172,21 @@ TEST_F(CheckpointTest, WithResultsThatComeLateToo) {
       EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
     }
   }
+}
+
+TEST_F(CheckpointTest, OnTheWayToATarget) {
+  RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  spec.method.target_mb = 0.014;
+  check_stops(spec);
+}
+
+TEST_F(CheckpointTest, BeforeAndAfterTheBitsAreFrozen) {
+  RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  apply_preset(Preset::strong, spec.method);
+  spec.method.target_mb = 0.014;
+  spec.method.frozen = 0.45;  // from step 17 of 30
+  spec.eval.recalibrate_batchnorm = 2;
+  check_stops(spec);
 }
 
 TEST_F(CheckpointTest, StoppedAtEveryFewSteps) {

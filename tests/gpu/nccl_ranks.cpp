@@ -1,0 +1,140 @@
+// Groups of ranks on real GPUs, with NCCL itself: mpirun -n N nccl_ranks. Several ranks share a GPU where
+// there are fewer, which takes NCCL 2.30 and NCCL_MULTI_RANK_GPU_ENABLE=1. 77: skipped.
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <future>
+
+#include "launcher/gpu_map.h"
+#include "launcher/nccl_communicator.h"
+#include "quant/device_memory.h"
+#include "quant/device_quantizer.h"
+#include "tests/mpi/groups.h"
+#include "tests/support/thread_communicator.h"
+#include "tests/trainer/training_rig.h"
+#include "trainer/update_kernels.h"
+
+namespace diffq {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kSkipped = 77;
+
+// What all tests use, set by main: gtest leaves no other way to hand it over.
+struct Place {
+  NcclApi* api = nullptr;
+  at::Device device = at::kCPU;
+};
+Place& place() {
+  static Place place;
+  return place;
+}
+
+NcclSettings settings(std::chrono::milliseconds deadline,
+                      std::function<void(const CollectiveWatch::Trouble&)> alarm) {
+  const at::Device device = place().device;
+  return {device, [device] { return reinterpret_cast<GpuStream*>(current_stream(device)); }, deadline,
+          std::move(alarm)};
+}
+
+void no_alarm(const CollectiveWatch::Trouble& trouble) { ADD_FAILURE() << trouble.what; }
+
+TEST(NcclRanks, MeansAreExact) {
+  Group hosts(world_size());
+  NcclCommunicator group(*place().api, *hosts, settings(60s, no_alarm));
+  for (int round = 0; round < 20; ++round) {
+    std::vector<at::Tensor> buckets, means;
+    for (const int64_t numel : {1, 3, 65536, 300001}) {
+      const at::Tensor ramp = at::arange(numel, at::kFloat).remainder(1000).mul(16);
+      buckets.push_back((ramp * (group.rank() + 1 + round)).to(place().device));
+      means.push_back(ramp * ((group.size() + 1) / 2.0 + round));
+      group.start_sum(buckets.back());
+    }
+    group.wait();
+    for (size_t b = 0; b < buckets.size(); ++b)
+      EXPECT_TRUE(at::allclose(buckets[b].cpu(), means[b], 1e-6)) << "bucket " << b << ", round " << round;
+  }
+}
+
+std::vector<double> losses(const RunSpec& spec, const DataSplits& data, Communicator& communicator) {
+  RigParts parts;
+  parts.task = make_task(spec, data.shape);
+  parts.task->module().to(place().device);
+  parts.quantizer = make_quantizer(spec.method, spec.quant, place().device);
+  parts.kernels = &cuda_update_kernels();
+  parts.limits = {512, 4096};
+  TrainingRig rig(spec, data, communicator, parts);
+  std::vector<double> result;
+  for (int step = 0; step < 20; ++step) result.push_back(rig.step(step).loss);
+  return result;
+}
+
+TEST(NcclRanks, TheLossesAreThoseOfOneRank) {
+  const DataSplits data = memory_splits();
+  RunSpec spec = small_spec(Method::diffq);
+  spec.method.rank_noise = RankNoise::shared;
+  spec.method.lambda = 3;
+  const std::vector<double> alone = losses(spec, data, *single_rank());
+  Group hosts(world_size());
+  NcclCommunicator group(*place().api, *hosts, settings(60s, no_alarm));
+  const std::vector<double> together = losses(spec, data, group);
+  EXPECT_LT(alone.back(), alone.front());
+  for (size_t step = 0; step < alone.size(); ++step) EXPECT_NEAR(together[step], alone[step], 1e-3) << step;
+}
+
+TEST(NcclRanks, ARankThatNeverArrivesIsNamed) {
+  Group hosts(world_size());
+  std::promise<std::string> told;
+  NcclCommunicator group(*place().api, *hosts,
+                         settings(5s, [&](const auto& trouble) { told.set_value(trouble.what); }));
+  const at::Tensor bucket = at::ones({1 << 20}, place().device);
+  group.start_sum(bucket);
+  group.wait();
+  const int last = group.size() - 1;
+  if (group.rank() != last) group.start_sum(bucket);
+  auto future = told.get_future();
+  ASSERT_EQ(future.wait_for(30s), std::future_status::ready);
+  const std::string what = future.get();
+  EXPECT_NE(what.find("rank " + std::to_string(last) + "/" + std::to_string(group.size())), std::string::npos)
+      << what;
+  EXPECT_NE(what.find("is behind: its last is {seq 2, op all-reduce"), std::string::npos) << what;
+  hosts->agree("");
+}
+
+int run(int* argc, char** argv) {
+  testing::InitGoogleTest(argc, argv);
+  const World world;
+  const auto api = nccl_library();
+  const std::vector<RankGpus> ranks = gather_gpus(world, api->gpu_uuids());
+  // All on one host: as many a GPU as it takes.
+  const int gpus = static_cast<int>(api->gpu_uuids().size());
+  const int ranks_per_gpu = gpus == 0 ? 0 : (world.local_size() + gpus - 1) / gpus;
+  if (ranks_per_gpu == 0 || (ranks_per_gpu > 1 && api->version() < "2.30")) {
+    if (world.rank() == 0)
+      std::printf("no GPU: skipped (%d GPUs, %d ranks, NCCL %s)\n", gpus, world.size(),
+                  gpus == 0 ? "-" : api->version().c_str());
+    world.barrier();
+    return kSkipped;
+  }
+  std::vector<int> chosen(static_cast<size_t>(world.size()));
+  if (world.rank() == 0) {
+    chosen = choose_gpus(DeviceChoice::cuda, ranks, ranks_per_gpu);
+    std::fputs(gpu_map_text(ranks, chosen).c_str(), stdout);
+  }
+  MPI_Bcast(chosen.data(), world.size(), MPI_INT, 0, MPI_COMM_WORLD);
+  const int gpu = chosen[static_cast<size_t>(world.rank())];
+  api->use_gpu(gpu);
+  place() = {api.get(), at::Device(at::kCUDA, static_cast<at::DeviceIndex>(gpu))};
+  at::globalContext().setAllowTF32CuDNN(false);
+  const int failed = RUN_ALL_TESTS();
+  world.barrier();
+  return failed;
+}
+
+}  // namespace
+}  // namespace diffq
+
+int main(int argc, char** argv) { return diffq::run(&argc, argv); }
