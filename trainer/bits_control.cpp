@@ -12,7 +12,9 @@ BitsControl::BitsControl(const MethodSpec& method, Quantizer& quantizer, int64_t
 
 StepRates BitsControl::begin_step(int64_t step, double lr, double& strength, WeightAverage* average) {
   if (step < free_steps_ || method_.frozen == 0)
-    return {.lr = lr, .lambda = penalty_.lambda(step, [&] { return quantizer_.size_mb(); }, strength)};
+    return {.lr = lr,
+            .lambda = penalty_.lambda(
+                step, [&] { return quantizer_.size_mb(); }, strength)};
   if (step == free_steps_) {
     fit_size();
     if (average) average->restart_own();

@@ -1,6 +1,6 @@
 #pragma once
-// What becomes of DiffQ's bits over a run: λ of each step, the size that was asked for, and the last phase, in
-// which they are frozen. For the other methods there is nothing to control.
+// What becomes of DiffQ's bits over a run: λ of each step, the size that was asked for, and the last phase,
+// in which they are frozen. For the other methods there is nothing to control.
 
 #include "quant/quantizer.h"
 #include "trainer/run_spec.h"

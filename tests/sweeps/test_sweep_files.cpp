@@ -49,12 +49,15 @@ TEST(SweepFiles, AblationHasEveryOptionAloneAndTogetherAtThreeSizes) {
     nlohmann::json method = run.config["method"];
     method.erase("target_mb");
     settings[run.spec.data.name].insert(method.dump() + run.config["eval"].dump());
-    const double steps = run.spec.data.name == DataName::mnist ? 200 : run.spec.data.name == DataName::text ? 401 : 166;
+    const double steps = run.spec.data.name == DataName::mnist  ? 200
+                         : run.spec.data.name == DataName::text ? 401
+                                                                : 166;
     EXPECT_GE(steps * run.spec.method.bits_lr, 4) << run.origin;
     EXPECT_LE(steps * run.spec.method.bits_lr, 9) << run.origin;
   }
   for (const auto& [data, sizes] : targets) EXPECT_EQ(sizes.size(), 3u);
-  for (const auto& [data, different] : settings) EXPECT_EQ(different.size(), data == DataName::mnist ? 7u : 6u);
+  for (const auto& [data, different] : settings)
+    EXPECT_EQ(different.size(), data == DataName::mnist ? 7u : 6u);
 }
 
 TEST(SweepFiles, MethodsIsTheDemoWithAllMethodsAndThreeSeeds) {
