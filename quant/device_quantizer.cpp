@@ -45,7 +45,13 @@ DeviceQuantizer::DeviceQuantizer(const MethodSpec& method, const QuantSpec& quan
       kernels_(kernels),
       map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)),
       levels_(ScaleLevels::of_bits(method.bits)),
-      host_(make_quantizer(method, quant)) {}
+      host_(make_quantizer(method, quant)) {
+  const bool published =
+      method.noise != NoiseKind::matched && method.clip == Clip::minmax && method.frozen == 0;
+  if (method.method == Method::diffq && !published)
+    throw std::invalid_argument(
+        "diffq: noise matched, clip mse and frozen are for the CPU alone so far; leave them out, or the GPU");
+}
 
 Stream DeviceQuantizer::stream() const {
   return quantized_.empty() ? nullptr : current_stream(quantized_.front().master.device());
@@ -262,6 +268,14 @@ double DeviceQuantizer::expected_size_mb() const {
 double DeviceQuantizer::size_mb() const {
   copy_own();
   return host_->size_mb();
+}
+
+void DeviceQuantizer::fit_size(double target_mb) {
+  copy_own();
+  host_->fit_size(target_mb);
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (copies_[t].own.defined()) quantized_[t].own.copy_(copies_[t].own);
+  }
 }
 
 std::vector<TensorBits> DeviceQuantizer::bits() const {

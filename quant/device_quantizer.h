@@ -28,6 +28,7 @@ class DeviceQuantizer : public Quantizer {
   void pull_back(std::span<const size_t> tensors) override;
   void add_size_gradient(double lambda) override;
   void constrain_own() override;
+  void fit_size(double target_mb) override;
 
   double expected_size_mb() const override;
   double size_mb() const override;

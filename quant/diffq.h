@@ -51,7 +51,7 @@ class DiffQ : public BaseQuantizer {
   void add_range_gradient(size_t tensor);
   double side_bits(size_t tensor, double max_bits) const;
   float logit_of(double bits) const;
-  bool move_bits(int by, bool widen, double target_mb);
+  size_t move_bits(int by, std::span<const size_t> tensors, bool widen, double target_mb);
 
   MethodSpec method_;
   GroupMap map_;

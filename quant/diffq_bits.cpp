@@ -67,14 +67,18 @@ std::vector<int> DiffQ::group_bits(size_t t) const {
   return bits;
 }
 
-/// Gives groups one bit more or less (`by`), nearest first: as few as bring the size to the target, or as
-/// many as keep it there. `widen`: also groups that would become their tensor's widest, which may take a
-/// wider table of bits. Returns whether every group that can was moved, so that more may be wanted.
-bool DiffQ::move_bits(int by, bool widen, double target_mb) {
+/// Gives groups of these tensors one bit more or less (`by`), nearest first: as few as bring the size to the
+/// target, or as many as keep it there. `widen`: also groups that would become their tensor's widest, which
+/// may take a wider table of bits. Returns how many were moved.
+size_t DiffQ::move_bits(int by, std::span<const size_t> tensors, bool widen, double target_mb) {
   const auto least = static_cast<int>(std::max(1.0f, round_half_even(static_cast<float>(method_.min_bits))));
   const auto most = static_cast<int>(round_half_even(static_cast<float>(method_.max_bits)));
   std::vector<Move> moves;
+  double others = kept_bits();  // bits of all that does not change
   for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (!std::ranges::count(tensors, t)) others += stored_bits(t);
+  }
+  for (const size_t t : tensors) {
     const at::Tensor real = real_bits(t);
     const std::vector<int> bits = group_bits(t);
     const int widest = bits.empty() ? 0 : *std::ranges::max_element(bits);
@@ -92,23 +96,30 @@ bool DiffQ::move_bits(int by, bool widen, double target_mb) {
   std::ranges::stable_sort(moves, {}, &Move::distance);
   const auto size_with = [&](size_t count) {
     for (size_t i = 0; i < moves.size(); ++i) *moves[i].logit = i < count ? moves[i].after : moves[i].before;
-    return size_mb();
+    double bits = others;
+    for (const size_t t : tensors) bits += stored_bits(t);
+    return bits / kBitsPerMb;
   };
-  // The size is monotone in the number of moves; `fits` of them will do, `enough` is the other side.
+  // The size is monotone in the number of moves; `fits` of them will do, `beyond` is the other side.
   size_t fits = by < 0 ? moves.size() : 0, beyond = by < 0 ? 0 : moves.size() + 1;
   while (std::max(fits, beyond) - std::min(fits, beyond) > 1) {
     const size_t middle = (fits + beyond) / 2;
     (size_with(middle) <= target_mb ? fits : beyond) = middle;
   }
   size_with(fits);
-  return fits == moves.size() && !moves.empty();
+  return fits;
 }
 
 void DiffQ::fit_size(double target_mb) {
-  while (size_mb() > target_mb && move_bits(-1, true, target_mb)) {
+  std::vector<size_t> all(quantized_.size());
+  for (size_t t = 0; t < all.size(); ++t) all[t] = t;
+  while (size_mb() > target_mb && move_bits(-1, all, true, target_mb) > 0) {
   }
   if (size_mb() > target_mb) return;
-  while (move_bits(+1, false, target_mb) || move_bits(+1, true, target_mb)) {
+  // A wider table may be more than there is room for: each tensor is asked by itself.
+  for (bool more = true; more;) {
+    more = move_bits(+1, all, false, target_mb) > 0;
+    for (const size_t& t : all) more = move_bits(+1, {&t, 1}, true, target_mb) > 0 || more;
   }
 }
 

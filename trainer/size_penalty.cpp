@@ -9,6 +9,8 @@ namespace {
 /// Where λ begins. It finds its order of magnitude within the first steps: at full speed it changes by this
 /// many decades in a run.
 constexpr double kStart = 1, kDecades = 40;
+/// More makes bits fall no faster (Adam), and would be long remembered by its moments.
+constexpr double kMost = 1e4;
 /// The part of the steps in which the path falls; the rest is for the weights to settle at the target.
 constexpr double kFallingPart = 0.5;
 /// λ is there in full from this far above the path, relative to it.
@@ -31,7 +33,7 @@ double SizePenalty::path_mb(int64_t step) const {
 double SizePenalty::follow(int64_t step, double size_mb, double& strength) const {
   const double above = (size_mb / path_mb(step) - 1) / kBand;
   const double speed = std::clamp(2 * above - 1, -1.0, 1.0);
-  strength *= std::pow(10, kDecades / static_cast<double>(steps_) * speed);
+  strength = std::min(kMost, strength * std::pow(10, kDecades / static_cast<double>(steps_) * speed));
   return strength * std::clamp(above, 0.0, 1.0);
 }
 

@@ -4,11 +4,11 @@
 
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <optional>
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
+#include "trainer/bits_control.h"
 #include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
@@ -16,7 +16,6 @@
 #include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
-#include "trainer/size_penalty.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
 #include "trainer/weight_average.h"
@@ -71,8 +70,6 @@ class Training {
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
-  StepRates rates_of(int64_t step);
-  void fit_size();
   void round_weights();
   MetricSums measure(const Dataset& data);
   void measure_test();
@@ -90,8 +87,7 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
-  std::optional<SizePenalty> penalty_;
-  int64_t free_steps_ = 0;  ///< of the run; from then on the bits are frozen
+  std::optional<BitsControl> control_;
   std::optional<WeightAverage> average_;
   std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
@@ -132,11 +128,9 @@ void Training::prepare() {
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
   alone([&] {
     quantizer_->initialize_own();
-    const auto steps = static_cast<double>(steps_per_epoch(data_.train->size(), spec_.train.batch_size) *
-                                           spec_.train.epochs);
-    free_steps_ = static_cast<int64_t>(std::ceil((1 - spec_.method.frozen) * steps));
-    penalty_.emplace(spec_.method, quantizer_->size_mb(), free_steps_);
-    state_.penalty = penalty_->start();
+    control_.emplace(spec_.method, *quantizer_,
+                     steps_per_epoch(data_.train->size(), spec_.train.batch_size) * spec_.train.epochs);
+    state_.penalty = control_->start_strength();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
                   context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
@@ -211,18 +205,6 @@ void Training::stop() {
                    std::to_string(state_.epoch_steps));
 }
 
-StepRates Training::rates_of(int64_t step) {
-  if (step < free_steps_ || spec_.method.frozen == 0)
-    return {state_.lr, penalty_->lambda(
-                           step, [&] { return quantizer_->size_mb(); }, state_.penalty)};
-  if (step == free_steps_) {
-    fit_size();
-    if (average_) average_->restart_own();
-  }
-  quantizer_->freeze();
-  return {.lr = state_.lr, .frozen = true};
-}
-
 EpochRow Training::train_epoch() {
   const auto start = Clock::now();
   const int64_t epoch = state_.epoch;
@@ -257,7 +239,8 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     std::optional<StepResult> result;
     alone([&] {
-      const StepRates rates = rates_of(step);
+      const StepRates rates =
+          control_->begin_step(step, state_.lr, state_.penalty, average_ ? &*average_ : nullptr);
       result = step_->run(step, rates, next_batch, signal == Signal::stop);
       state_.lambda_sum += rates.lambda;
       if (result && communicator_.rank() == 0)
@@ -313,11 +296,6 @@ void Training::swap_averages() {
   });
 }
 
-/// To the size that was asked for.
-void Training::fit_size() {
-  if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
-}
-
 /// To the weights that the packed model holds.
 void Training::round_weights() {
   alone([&] { quantizer_->materialize_rounded(); });
@@ -344,7 +322,7 @@ RunRecord Training::run() {
     EpochRow row = train_epoch();
     swap_averages();
     alone([&] {
-      if (state_.epoch + 1 == spec_.train.epochs && spec_.method.frozen == 0) fit_size();
+      if (state_.epoch + 1 == spec_.train.epochs) control_->finish();
     });
     const MetricSums valid = measure(*data_.valid);
     alone([&] {

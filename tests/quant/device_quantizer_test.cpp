@@ -205,6 +205,26 @@ MethodSpec fixed(Method method, int bits, Clip clip = Clip::minmax) {
   return made;
 }
 
+TEST(DeviceDiffQ, FitsASizeAsTheCpu) {
+  Pair pair(diffq_method(8));
+  pair.randomize_logits();
+  const double target = 0.9 * pair.cpu.quantizer->size_mb();
+  pair.cpu.quantizer->fit_size(target);
+  pair.device.quantizer->fit_size(target);
+  EXPECT_EQ(pair.device.quantizer->size_mb(), pair.cpu.quantizer->size_mb());
+  for (size_t t = 0; t < pair.cpu.tensors.size(); ++t)
+    EXPECT_TRUE(at::equal(pair.fetched(t).own, pair.cpu.tensors[t].own)) << t;
+}
+
+TEST(DeviceDiffQ, RefusesWhatIsForTheCpuAlone) {
+  MethodSpec matched = diffq_method(8, NoiseKind::matched), clipped = diffq_method(8),
+             frozen = diffq_method(8);
+  clipped.clip = Clip::mse;
+  frozen.frozen = 0.3;
+  for (const MethodSpec& method : {matched, clipped, frozen})
+    EXPECT_THROW(DeviceQuantizer(method, {}, test_kernels()), std::invalid_argument);
+}
+
 TEST(DeviceQat, RoundsAsTheCpu) {
   for (const int bits : {1, 2, 4, 8, 15}) {
     Pair pair(fixed(Method::qat, bits));

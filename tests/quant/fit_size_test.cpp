@@ -80,6 +80,18 @@ TEST(FitSize, IsAFunctionOfTheLogitsAlone) {
   EXPECT_TRUE(at::equal(bound.tensors[0].own, logits));
 }
 
+/// Just above the least size a wider table is more than there is room for in the large tensor, not in the
+/// small.
+TEST(FitSize, WhereATableOfBitsIsTooMuchForTheLargestTensor) {
+  Bound<DiffQ> bound = make(diffq_method(8), {random_weights(80000), random_weights(4000, 2)});
+  for (QuantizedTensor& tensor : bound.tensors) tensor.own.fill_(-100);
+  const double target = 1.03 * bound.quantizer->size_mb();
+  bound.quantizer->fit_size(target);
+  EXPECT_LE(bound.quantizer->size_mb(), target);
+  EXPECT_GT(bound.quantizer->size_mb(), 0.99 * target);
+  EXPECT_EQ(bound.quantizer->bits()[0].bits, std::vector<int>(10000, 2));
+}
+
 TEST(FitSize, TheLeastSizeWhereTheTargetIsBelow) {
   for (const double min_bits : {1.0, 2.0, 2.5, 3.0}) {
     MethodSpec method = diffq_method(8);
