@@ -1,6 +1,9 @@
 #include "launcher/commands.h"
 
+#include <unistd.h>
+
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -52,20 +55,29 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   std::vector<PlanColumns> details;
   std::map<std::string, RunFootprint> sizes;
   RankMemory memory(program);
+  bool memory_unknown = false;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
+    if (terminal) std::fprintf(stderr, "\r\x1b[Ktrying run %zu of %zu", i + 1, sweep.runs.size());
     // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
     // should not take minutes.
     nlohmann::json kind = sweep.runs[i].config;
     kind.erase("seed");
     kind.erase("start");
     kind["method"].erase("lambda");
+    kind["method"].erase("target_mb");
     const auto [known, is_new] = sizes.try_emplace(kind.dump());
     RunFootprint& size = known->second;
     if (is_new) size = footprint(sweep.runs[i].spec, loaded.data[i].shape);
     details.push_back({size.parameters, size.size_fp32_mb, size.start_size_mb, size.least_size_mb,
                        memory.mb(sweep.runs[i], sweep.ranks_per_run),
                        out.empty() ? "" : state_word(folder.states[i])});
+    memory_unknown |= !program.empty() && std::isnan(details.back().memory_mb);
   }
+  if (terminal) std::fprintf(stderr, "\r\x1b[K");
+  if (memory_unknown)
+    warnings.push_back(
+        "memory is left out where a few steps of training end badly here, or take more than is free");
   std::printf("%s", plan_text(sweep, details).c_str());
   for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
   return 0;

@@ -1,6 +1,7 @@
 #include "launcher/load_sweep.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -44,6 +45,17 @@ void check_run(const std::string& path, const Run& run, const DataSummary& summa
   }
 }
 
+void check_target(const std::string& path, const Run& run, const RunFootprint& size) {
+  const double target = run.spec.method.target_mb;
+  if (target >= size.least_size_mb && target <= size.start_size_mb) return;
+  char text[200];
+  std::snprintf(text, sizeof(text),
+                "must be from %.6g, the least size (all at min_bits), to %.6g, the size at the start (all at "
+                "init_bits), not %.6g",
+                size.least_size_mb, size.start_size_mb, target);
+  throw std::invalid_argument(path + ": " + run.origin + ".target_mb: " + text);
+}
+
 // Weights of the user's own must be those of the model.
 void check_start(const std::string& path, const Run& run, const DataShape& shape) {
   const std::string& start = run.spec.method.start;
@@ -82,6 +94,7 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
                   [&](const std::string& start) { return noted(weights_fingerprint(path, start)); }});
   std::map<std::string, DataSummary> summaries;
   std::set<std::string> models, starts;
+  std::map<std::string, RunFootprint> sizes;  // of the runs with targets
   for (const Run& run : loaded.sweep.runs) {
     const std::string data_key = run.config.at("data").dump() + run.spec.data.root;
     const auto found = summaries.find(data_key);
@@ -95,6 +108,14 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
       } catch (const std::invalid_argument& error) {
         throw std::invalid_argument(path + ": " + run.origin + ": " + error.what());
       }
+    }
+    if (run.spec.method.target_mb > 0) {
+      nlohmann::json method = run.config.at("method");
+      method.erase("target_mb");
+      const auto [size, is_new] =
+          sizes.try_emplace(model_key + method.dump() + run.config.at("quant").dump());
+      if (is_new) size->second = footprint(run.spec, summary.shape);
+      check_target(path, run, size->second);
     }
     if (starts_from_file(run.spec) && starts.insert(model_key + run.spec.method.start).second)
       check_start(path, run, summary.shape);

@@ -4,8 +4,13 @@
 
 namespace diffq {
 
-RunQueue::RunQueue(const Sweep& sweep, std::vector<RunState> states, const std::vector<size_t>& selected)
-    : sweep_(sweep), states_(std::move(states)), selected_(states_.size(), false) {
+RunQueue::RunQueue(const Sweep& sweep, std::vector<RunState> states, const std::vector<size_t>& selected,
+                   std::vector<double> sizes_mb)
+    : sweep_(sweep),
+      states_(std::move(states)),
+      selected_(states_.size(), false),
+      sizes_mb_(std::move(sizes_mb)) {
+  sizes_mb_.resize(states_.size(), kNotApplicable);
   for (RunState& state : states_) {
     if (state == RunState::running) state = RunState::pending;
   }
@@ -22,10 +27,36 @@ std::optional<size_t> RunQueue::next() {
   if (stopped_) return std::nullopt;
   for (size_t run = 0; run < states_.size(); ++run) {
     if (!ready(run)) continue;
-    states_[run] = RunState::running;
-    return run;
+    gap_.reset();
+    const size_t chosen = sweep_.runs[run].front.empty() ? run : choose(sweep_.runs[run].front);
+    states_[chosen] = RunState::running;
+    return chosen;
   }
   return std::nullopt;
+}
+
+/// Taken are the sizes of all of DiffQ that the benchmark and seed have, and the targets of what is running.
+size_t RunQueue::choose(const std::string& front) {
+  std::vector<size_t> runs;
+  std::vector<double> targets, taken;
+  const Run* of_front = nullptr;
+  for (size_t run = 0; run < states_.size(); ++run) {
+    if (sweep_.runs[run].front != front || !ready(run)) continue;
+    of_front = &sweep_.runs[run];
+    runs.push_back(run);
+    targets.push_back(of_front->spec.method.target_mb);
+  }
+  for (size_t run = 0; run < states_.size(); ++run) {
+    const Run& other = sweep_.runs[run];
+    if (other.front == front && states_[run] == RunState::running)
+      taken.push_back(other.spec.method.target_mb);
+    const bool same = other.spec.method.method == Method::diffq && other.spec.seed == of_front->spec.seed &&
+                      benchmark_of(other) == benchmark_of(*of_front);
+    if (same && states_[run] == RunState::done && sizes_mb_[run] > 0) taken.push_back(sizes_mb_[run]);
+  }
+  const FrontChoice choice = choose_of_front(targets, taken);
+  gap_ = choice.gap;
+  return runs[choice.candidate];
 }
 
 bool RunQueue::exhausted() const {
@@ -39,7 +70,10 @@ bool RunQueue::exhausted() const {
   return true;
 }
 
-void RunQueue::finish(size_t run) { states_[run] = RunState::done; }
+void RunQueue::finish(size_t run, double size_mb) {
+  states_[run] = RunState::done;
+  sizes_mb_[run] = size_mb;
+}
 
 std::vector<std::pair<size_t, std::string>> RunQueue::fail(size_t run, const std::string& reason) {
   states_[run] = RunState::failed;

@@ -42,7 +42,7 @@ RunRow planned_row(const Run& run, int ranks) {
   row.model = word_of(kModelNames, run.spec.model.name);
   row.method = word_of(kMethodNames, run.spec.method.method);
   if (run.spec.method.method == Method::diffq) {
-    row.lambda = run.spec.method.lambda;
+    row.lambda = lambda_of(run.spec.method).value_or(kNotApplicable);
     row.group_size = static_cast<double>(run.spec.method.group_size);
   } else if (run.spec.method.method != Method::fp32) {
     row.bits = run.spec.method.bits;
@@ -136,12 +136,22 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
   return state;
 }
 
+namespace {
+
+std::vector<double> sizes_of(const std::vector<RunRecord>& records) {
+  std::vector<double> sizes;
+  for (const RunRecord& record : records) sizes.push_back(record.run.size_mb);
+  return sizes;
+}
+
+}  // namespace
+
 SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector<size_t>& selected,
                        const std::filesystem::path& path, std::vector<EnvironmentRow> environment,
                        int max_starts)
     : sweep_(sweep),
       path_(path),
-      queue_(sweep, std::move(folder.states), selected),
+      queue_(sweep, std::move(folder.states), selected, sizes_of(folder.records)),
       histories_(std::move(folder.histories)),
       journal_(path / "journal.jsonl"),
       environment_(std::move(environment)) {
@@ -196,10 +206,15 @@ std::optional<size_t> SweepState::next(int group) {
     RunRecord record = *records_[*run];
     record.epochs.clear();
     records_[*run] = std::make_shared<const RunRecord>(std::move(record));
-    journal_.append({{"event", "run_started"},
-                     {"run_id", sweep_.runs[*run].run_id},
-                     {"group", group},
-                     {"step", newest_checkpoint(*run)}});
+    nlohmann::json event{{"event", "run_started"},
+                         {"run_id", sweep_.runs[*run].run_id},
+                         {"group", group},
+                         {"step", newest_checkpoint(*run)}};
+    if (const auto& gap = queue_.gap()) {
+      event["target_mb"] = sweep_.runs[*run].spec.method.target_mb;
+      event["gap_mb"] = {gap->low_mb, gap->high_mb};  // null: without end
+    }
+    journal_.append(event);
   }
   return run;
 }
@@ -219,7 +234,7 @@ void SweepState::epoch(size_t run, const EpochRow& row) {
 
 void SweepState::done(size_t run, const RunRecord& record, const nlohmann::json& files) {
   const std::lock_guard lock(mutex_);
-  queue_.finish(run);
+  queue_.finish(run, record.run.size_mb);
   records_[run] = std::make_shared<const RunRecord>(record);
   ++changes_;
   record_done(run, files);

@@ -62,12 +62,54 @@ DIFFQ_INLINE int entry_of(int thread, int k) { return (thread / 16) * 128 + (thr
 
 /// Of the eight entries of a thread those that are there; 0 for the others.
 DIFFQ_INLINE void load_entries(const float* from, const Stretch& chunk, int thread, float (&values)[8]) {
-  from += chunk.begin;
+  from += chunk.begin + entry_of(thread, 0);
+  const int left = chunk.count - entry_of(thread, 0);
+  if (chunk.count == kChunkEntries) {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 8; ++k) values[k] = load_constant(from + 16 * k);
+    return;
+  }
+  DIFFQ_UNROLL
+  for (int k = 0; k < 8; ++k) values[k] = 16 * k < left ? load_constant(from + 16 * k) : 0.0f;
+}
+
+template <class Stored, class Convert>
+DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& chunk, int thread, const float (&values)[8],
+                                   const Convert& convert) {
+  to += chunk.begin + entry_of(thread, 0);
+  const int left = chunk.count - entry_of(thread, 0);
+  if (chunk.count == kChunkEntries) {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 8; ++k) to[16 * k] = convert(values[k]);
+    return;
+  }
   DIFFQ_UNROLL
   for (int k = 0; k < 8; ++k) {
-    const int i = entry_of(thread, k);
-    values[k] = i < chunk.count ? load_constant(from + i) : 0.0f;
+    if (16 * k < left) to[16 * k] = convert(values[k]);
   }
+}
+
+DIFFQ_INLINE void store_entries(const ModelTable& table, const Segment& segment, const Stretch& chunk,
+                                int thread, const float (&values)[8]) {
+  if (table.compute_is_bf16) {
+    store_entries_as(static_cast<uint16_t*>(segment.compute), chunk, thread, values,
+                     [](float x) { return to_bf16(x); });
+  } else {
+    store_entries_as(static_cast<float*>(segment.compute), chunk, thread, values, [](float x) { return x; });
+  }
+}
+
+/// Calls work(i) for every entry of a chunk, i counting from the segment's begin.
+template <class Work>
+DIFFQ_INLINE void for_entries(const Block& block, const Stretch& chunk, const Work& work) {
+  block.threads([&](int thread) {
+    for (int i = thread; i < chunk.count; i += kBlockThreads) work(chunk.begin + i);
+  });
+}
+
+DIFFQ_INLINE void copy_chunk(const Block& block, const ModelTable& table, const Stretch& chunk) {
+  const Segment segment = table.segments[chunk.segment];
+  for_entries(block, chunk, [&](int64_t i) { store_compute(table, segment, i, segment.master[i]); });
 }
 
 struct NoShared {};

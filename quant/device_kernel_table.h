@@ -1,6 +1,7 @@
 #pragma once
 // The kernels of device_kernels.h, from their bodies. Included once by each of the files that launch them.
 
+#include "quant/device_group_bodies.h"
 #include "quant/device_noise_bodies.h"
 #include "quant/device_rounding_bodies.h"
 

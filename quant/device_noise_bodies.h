@@ -31,6 +31,41 @@ DIFFQ_INLINE float draw_entry(const NoiseLaw& law, uint32_t step, int32_t segmen
   return ((i >> 4) & 1) != 0 ? second : first;
 }
 
+/// A group's size as a constant: so what is worked out from it is too.
+template <int kShift>
+struct Shift {
+  static constexpr int value = kShift;
+};
+
+/// Calls work(Shift<group_shift>).
+template <class Work>
+DIFFQ_INLINE void with_shift(int32_t group_shift, const Work& work) {
+  switch (group_shift) {
+    case 0:
+      return work(Shift<0>{});
+    case 1:
+      return work(Shift<1>{});
+    case 2:
+      return work(Shift<2>{});
+    case 3:
+      return work(Shift<3>{});
+    case 4:
+      return work(Shift<4>{});
+    case 5:
+      return work(Shift<5>{});
+    case 6:
+      return work(Shift<6>{});
+    default:
+      return work(Shift<7>{});
+  }
+}
+
+/// Of a thread's k-th entry: its group, counted from the chunk's first. (entry_of(thread, k) >> shift, which
+/// is the same since entry_of(thread, 0) % 128 < 16.)
+DIFFQ_INLINE int local_group(int shift, int thread, int k) {
+  return (entry_of(thread, 0) >> shift) + ((16 * k) >> shift);
+}
+
 struct AddNoise {
   ModelTable table;
   NoiseLaw law;
@@ -44,13 +79,13 @@ struct AddNoise {
     const Segment segment = table.segments[chunk.segment];
     const Ends ends(table, chunk.segment);
     const float range = ends.range();
+    if (!(range > 0)) {  // a constant tensor stays as it is
+      copy_chunk(block, table, chunk);
+      return;
+    }
     const int64_t first_group = group_of(segment, chunk.begin);
     const int64_t ahead = chunk.begin - first_group * segment.group_size;  // 0 where groups divide chunks
-    const auto local_group = [&](int i) {
-      return segment.group_shift >= 0 ? i >> segment.group_shift
-                                      : static_cast<int>((ahead + i) / segment.group_size);
-    };
-    const int groups = local_group(chunk.count - 1) + 1;
+    const int groups = static_cast<int>(group_of(segment, chunk.begin + chunk.count - 1) - first_group) + 1;
     block.threads([&](int thread) {
       for (int group = thread; group < groups; group += kBlockThreads) {
         float scale, slope;
@@ -60,18 +95,30 @@ struct AddNoise {
       if (thread == 0) shared.smallest = shared.largest = 0;
     });
     block.threads([&](int thread) {
-      float weights[8], noise[8];
+      float weights[8], noise[8], steps[8];
       load_entries(segment.master, chunk, thread, weights);
       draw_entries(law, *table.step, chunk, thread, noise);
+      if (segment.group_shift >= 0) {
+        with_shift(segment.group_shift, [&](auto shift) {
+          DIFFQ_UNROLL
+          for (int k = 0; k < 8; ++k) steps[k] = shared.steps[local_group(shift.value, thread, k)];
+        });
+      } else {
+        for (int k = 0; k < 8; ++k)
+          steps[k] = shared.steps[(ahead + entry_of(thread, k)) / segment.group_size];
+      }
+      bool extreme = false;
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) {
-        const int i = entry_of(thread, k);
-        if (i >= chunk.count) continue;
-        const float noisy = weights[k] + shared.steps[local_group(i)] * noise[k];
-        // A constant tensor stays as it is.
-        store_compute(table, segment, chunk.begin + i, range > 0 ? noisy : weights[k]);
-        if (weights[k] == ends.low) atomic_add(&shared.smallest, 1);
-        if (weights[k] == ends.high) atomic_add(&shared.largest, 1);
+        extreme |= weights[k] == ends.low || weights[k] == ends.high;
+        weights[k] = weights[k] + steps[k] * noise[k];
+      }
+      store_entries(table, segment, chunk, thread, weights);
+      if (!extreme) return;  // as almost always
+      for (int i = entry_of(thread, 0), k = 0; k < 8 && i < chunk.count; ++k, i += 16) {
+        const float weight = load_constant(segment.master + chunk.begin + i);
+        if (weight == ends.low) atomic_add(&shared.smallest, 1);
+        if (weight == ends.high) atomic_add(&shared.largest, 1);
       }
     });
     block.threads([&](int thread) {
@@ -90,27 +137,6 @@ DIFFQ_INLINE float tree_sum(const float* products) {
   }
 }
 
-DIFFQ_INLINE float tree_sum(int32_t group_shift, const float* products) {
-  switch (group_shift) {
-    case 0:
-      return tree_sum<1>(products);
-    case 1:
-      return tree_sum<2>(products);
-    case 2:
-      return tree_sum<4>(products);
-    case 3:
-      return tree_sum<8>(products);
-    case 4:
-      return tree_sum<16>(products);
-    case 5:
-      return tree_sum<32>(products);
-    case 6:
-      return tree_sum<64>(products);
-    default:
-      return tree_sum<128>(products);
-  }
-}
-
 /// Gradients of the logits of a chunk's groups; and its part of the range's gradient, Σ dot * scale.
 struct PullBack {
   ModelTable table;
@@ -125,142 +151,40 @@ struct PullBack {
     const Stretch chunk = table.chunks[first_chunk + index];
     const Segment segment = table.segments[chunk.segment];
     if (segment.group_shift < 0) return;
-    const int shift = segment.group_shift, gap = shift > 0 ? 1 : 0;
     const float range = Ends(table, chunk.segment).range();
-    block.threads([&](int thread) {
-      float gradient[8], noise[8];
-      load_entries(segment.gradient, chunk, thread, gradient);
-      draw_entries(law, *table.step, chunk, thread, noise);
-      DIFFQ_UNROLL
-      for (int k = 0; k < 8; ++k) {
-        const int i = entry_of(thread, k);
-        shared.products[i + gap * (i >> shift)] = gradient[k] * noise[k];
-      }
-    });
-    block.threads([&](int thread) {
-      const int64_t first_group = chunk.begin >> shift;
-      const int groups = ((chunk.count - 1) >> shift) + 1;
-      double sum = 0;
-      for (int group = thread; group < groups; group += kBlockThreads) {
-        const float dot = tree_sum(shift, shared.products + (group << shift) + gap * group);
-        float scale, slope;
-        group_scale(law.map, segment.own[first_group + group], scale, slope);
-        segment.own_gradient[first_group + group] = range > 0 ? range * dot * slope : 0.0f;
-        sum += static_cast<double>(dot) * static_cast<double>(scale);
-      }
-      shared.sums[thread] = sum;
-    });
+    with_shift(segment.group_shift,
+               [&](auto shift) { sum_groups<shift.value>(block, chunk, segment, range, shared); });
     join_threads(block, shared.sums, Add{});
     block.threads([&](int thread) {
       if (thread == 0) table.sums[segment.first_sum + chunk.begin / kChunkEntries] = shared.sums[0];
     });
   }
-};
 
-/// A group that is longer than a piece is cut.
-DIFFQ_INLINE bool is_cut(const ModelTable& table, const Segment& segment) {
-  return segment.group_size > table.piece_entries;
-}
-
-/// The same for groups of any length, a piece of them a block: teams of threads take a group at a time, and
-/// draw each entry's noise by itself. Of cut groups: Σ gradient * noise alone, for FinishCutGroups.
-struct PullBackAnyGroups {
-  ModelTable table;
-  NoiseLaw law;
-  int32_t first_piece;
-
-  struct Shared {
-    double parts[kBlockThreads], sums[kBlockThreads];
-  };
-  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
-    const Stretch piece = table.pieces[first_piece + index];
-    const Segment segment = table.segments[piece.segment];
-    const int64_t sum_index = segment.first_sum + (first_piece + index - segment.first_piece);
-    const float range = Ends(table, piece.segment).range();
-    const bool cut = is_cut(table, segment);
-    const int64_t group_size = cut ? piece.count : segment.group_size;
-    int team = 1;  // threads
-    while (team < kBlockThreads && 2 * team <= group_size) team *= 2;
-    const int teams = kBlockThreads / team;
-    const int64_t groups = (piece.count + group_size - 1) / group_size;
-    block.threads([&](int thread) { shared.sums[thread] = 0; });
-    for (int64_t first = 0; first < groups; first += teams) {
-      block.threads([&](int thread) {
-        const int64_t group = first + thread / team;
-        const int64_t end = group + 1 < groups ? (group + 1) * group_size : piece.count;
-        double part = 0;
-        for (int64_t i = group * group_size + thread % team; i < end; i += team) {
-          const int64_t entry = piece.begin + i;
-          part += static_cast<double>(segment.gradient[entry]) *
-                  static_cast<double>(draw_entry(law, *table.step, piece.segment, entry));
-        }
-        shared.parts[thread] = part;
-      });
-      for (int width = team / 2; width > 0; width /= 2) {
-        block.threads([&](int thread) {
-          if (thread % team < width) shared.parts[thread] += shared.parts[thread + width];
-        });
-      }
-      block.threads([&](int thread) {
-        const int64_t group = first + thread / team;
-        if (thread % team != 0 || group >= groups) return;
-        if (cut) {
-          shared.sums[thread] = shared.parts[thread];
-          return;
-        }
-        const float dot = static_cast<float>(shared.parts[thread]);
-        const int64_t of_segment = piece.begin / group_size + group;
-        float scale, slope;
-        group_scale(law.map, segment.own[of_segment], scale, slope);
-        segment.own_gradient[of_segment] = range > 0 ? range * dot * slope : 0.0f;
-        shared.sums[thread] += static_cast<double>(dot) * static_cast<double>(scale);
-      });
-    }
-    join_threads(block, shared.sums, Add{});
+  template <int kShift>
+  DIFFQ_INLINE void sum_groups(const Block& block, const Stretch& chunk, const Segment& segment, float range,
+                               Shared& shared) const {
+    constexpr int kSize = 1 << kShift, kGap = kShift > 0 ? 1 : 0;
     block.threads([&](int thread) {
-      if (thread == 0) table.sums[sum_index] = shared.sums[0];
+      float gradient[8], noise[8];
+      load_entries(segment.gradient, chunk, thread, gradient);
+      draw_entries(law, *table.step, chunk, thread, noise);
+      float* products = shared.products + entry_of(thread, 0) + kGap * local_group(kShift, thread, 0);
+      DIFFQ_UNROLL
+      for (int k = 0; k < 8; ++k) products[16 * k + kGap * ((16 * k) >> kShift)] = gradient[k] * noise[k];
     });
-  }
-};
-
-/// Adds up the pieces of cut groups; then the segment's first sum is Σ dot * scale. A segment a block.
-struct FinishCutGroups {
-  ModelTable table;
-  NoiseLaw law;
-  int32_t first_segment;
-
-  struct Shared {
-    double sums[kBlockThreads];
-  };
-  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
-    const int32_t which = first_segment + static_cast<int32_t>(index);
-    const Segment segment = table.segments[which];
-    if (segment.piece_count == 0 || !is_cut(table, segment)) return;
-    const float range = Ends(table, which).range();
-    const int64_t pieces_a_group = (segment.group_size + table.piece_entries - 1) / table.piece_entries;
-    double* sums = table.sums + segment.first_sum;
     block.threads([&](int thread) {
-      double range_gradient = 0;
-      for (int64_t group = thread; group < segment.groups; group += kBlockThreads) {
-        double sum = 0;
-        for (int64_t k = 0; k < pieces_a_group; ++k) {
-          const int64_t piece = group * pieces_a_group + k;
-          if (piece >= segment.piece_count) break;
-          sum += sums[piece];
-          sums[piece] = 0;
-        }
+      const float* own = segment.own + (chunk.begin >> kShift);
+      float* own_gradient = segment.own_gradient + (chunk.begin >> kShift);
+      const int groups = ((chunk.count - 1) >> kShift) + 1;
+      double sum = 0;
+      for (int group = thread; group < groups; group += kBlockThreads) {
+        const float dot = tree_sum<kSize>(shared.products + group * (kSize + kGap));
         float scale, slope;
-        group_scale(law.map, segment.own[group], scale, slope);
-        segment.own_gradient[group] =
-            range > 0 ? static_cast<float>(static_cast<double>(range) * sum * static_cast<double>(slope))
-                      : 0.0f;
-        range_gradient += sum * static_cast<double>(scale);
+        group_scale(law.map, own[group], scale, slope);
+        own_gradient[group] = range > 0 ? range * dot * slope : 0.0f;
+        sum += static_cast<double>(dot) * static_cast<double>(scale);
       }
-      shared.sums[thread] = range_gradient;
-    });
-    join_threads(block, shared.sums, Add{});
-    block.threads([&](int thread) {
-      if (thread == 0) sums[0] = shared.sums[0];
+      shared.sums[thread] = sum;
     });
   }
 };

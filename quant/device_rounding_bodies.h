@@ -7,14 +7,6 @@
 namespace diffq {
 namespace {
 
-/// Calls work(i) for every entry of a chunk, i counting from the segment's begin.
-template <class Work>
-DIFFQ_INLINE void for_entries(const Block& block, const Stretch& chunk, const Work& work) {
-  block.threads([&](int thread) {
-    for (int i = thread; i < chunk.count; i += kBlockThreads) work(chunk.begin + i);
-  });
-}
-
 struct Round {
   ModelTable table;
   const uint8_t* widths;
@@ -39,9 +31,7 @@ struct Copy {
 
   using Shared = NoShared;
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
-    const Stretch chunk = table.chunks[index];
-    const Segment segment = table.segments[chunk.segment];
-    for_entries(block, chunk, [&](int64_t i) { store_compute(table, segment, i, segment.master[i]); });
+    copy_chunk(block, table, table.chunks[index]);
   }
 };
 

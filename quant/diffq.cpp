@@ -1,10 +1,5 @@
 #include "quant/diffq.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/exp.h>
-#include <ATen/ops/log2.h>
-#include <ATen/ops/sigmoid.h>
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -19,9 +14,6 @@ constexpr int64_t kScratch = kPieceEntries + kGroupPadding;
 
 /// Weights (4 MB) that all threads together have gone over and still find in a cache.
 constexpr int64_t kCachedEntries = 1 << 20;
-
-/// Published limits of the bits as evaluated and packed.
-constexpr int kFewestBits = 1, kMostBits = 15;
 
 struct Groups {
   int64_t first = 0;  ///< index in the tensor
@@ -59,10 +51,12 @@ DiffQ::DiffQ(const MethodSpec& method, QuantSpec quant, CodePath path)
     : BaseQuantizer(std::move(quant), path),
       method_(method),
       map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)) {
+  // The kernels' normal noise is N(0,1)/2.
+  if (method.noise == NoiseKind::matched) noise_factor_ = static_cast<float>(2 / std::sqrt(12.0));
   if (method.group_size < 0)
     throw std::invalid_argument("diffq: group_size is negative; 0 is one group a tensor");
   if (!(method.min_bits > 0 && method.min_bits < method.init_bits && method.init_bits < method.max_bits &&
-        method.max_bits <= kMostBits)) {
+        method.max_bits <= 15)) {
     throw std::invalid_argument("diffq: bits must be 0 < min_bits < init_bits < max_bits <= 15");
   }
 }
@@ -77,24 +71,16 @@ int64_t DiffQ::own_count(int64_t numel) const {
   return (numel + group - 1) / group;
 }
 
-void DiffQ::initialize_own() {
-  double part = (method_.init_bits - method_.min_bits) / (method_.max_bits - method_.min_bits);
-  if (method_.parametrisation == Parametrisation::noise) {
-    const double low = -std::log(std::exp2(method_.min_bits) - 1),
-                 high = -std::log(std::exp2(method_.max_bits) - 1);
-    part = (-std::log(std::exp2(method_.init_bits) - 1) - low) / (high - low);
-  }
-  for (QuantizedTensor& tensor : quantized_) tensor.own.fill_(std::log(part / (1 - part)));
-}
-
 void DiffQ::use_given_noise(std::vector<at::Tensor> noise) { given_noise_ = std::move(noise); }
 
 NoiseSource DiffQ::noise_source(size_t tensor) const {
   const float* given = given_noise_.empty() ? nullptr : given_noise_.at(tensor).const_data_ptr<float>();
-  return {method_.noise, key_.seed, key_.step, static_cast<uint32_t>(tensor), given};
+  const NoiseKind kind = method_.noise == NoiseKind::uniform ? NoiseKind::uniform : NoiseKind::gaussian;
+  return {kind, key_.seed, key_.step, static_cast<uint32_t>(tensor), given};
 }
 
 void DiffQ::materialize_tensors(NoiseKey key) {
+  if (frozen_) return materialize_tensors_rounded();
   key_ = key;
   for (size_t first = 0, last = 0; first < quantized_.size(); first = last) {
     // As many tensors at a time as stay in the caches between the two passes over them.
@@ -102,6 +88,7 @@ void DiffQ::materialize_tensors(NoiseKey key) {
     while (last < quantized_.size() && entries + quantized_[last].master.numel() <= kCachedEntries)
       entries += quantized_[last++].master.numel();
     find_extremes(first, last);
+    clip_ends(first, last, /*whole_bits=*/false);
     const size_t piece = spans_[first].first;
     for_each_piece(spans_[last - 1].last - piece, [&](size_t i) { materialize_piece(pieces_[piece + i]); });
   }
@@ -112,10 +99,15 @@ void DiffQ::materialize_piece(const Piece& piece) {
   const int64_t n = piece.end - piece.begin, group_size = group_entries(tensor.master.numel());
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* compute = tensor.compute.data_ptr<float>() + piece.begin;
-  const float range = extremes_[piece.tensor].range();
+  const float range = noise_range(piece.tensor);
   if (!(range > 0)) {
     std::copy(master, master + n, compute);
     return;
+  }
+  if (clips()) {
+    const Extremes ends = extremes_[piece.tensor];
+    std::transform(master, master + n, compute, [=](float w) { return std::clamp(w, ends.min, ends.max); });
+    master = compute;
   }
   const Groups groups = groups_of(piece, group_size);
   float steps[kScratch];
@@ -142,10 +134,14 @@ void DiffQ::pull_back(std::span<const size_t> tensors) {
     for (size_t i = spans_.at(t).first; i < spans_[t].last; ++i) work.push_back(i);
   }
   piece_sums_.resize(pieces_.size());
-  for_each_piece(work.size(), [&](size_t k) { piece_sums_[work[k]] = pull_back_piece(pieces_[work[k]]); });
+  for_each_piece(work.size(), [&](size_t k) {
+    piece_sums_[work[k]] = pull_back_piece(pieces_[work[k]]);
+    if (clips()) mask_clipped(pieces_[work[k]]);
+  });
+  if (frozen_) return;
   for_each_piece(tensors.size(), [&](size_t k) {
     finish_split_groups(tensors[k]);
-    add_range_gradient(tensors[k]);
+    if (!clips()) add_range_gradient(tensors[k]);
   });
 }
 
@@ -154,8 +150,8 @@ double DiffQ::pull_back_piece(const Piece& piece) {
   const int64_t n = piece.end - piece.begin, group_size = group_entries(tensor.master.numel());
   const Groups groups = groups_of(piece, group_size);
   float* own_gradient = tensor.own_gradient.data_ptr<float>() + groups.first;
-  const float range = extremes_[piece.tensor].range();
-  if (!(range > 0)) {
+  const float range = noise_range(piece.tensor);
+  if (!(range > 0) || frozen_) {
     std::fill(own_gradient, own_gradient + groups.count, 0.0f);
     return 0;
   }
@@ -188,7 +184,7 @@ double DiffQ::pull_back_piece(const Piece& piece) {
 void DiffQ::finish_split_groups(size_t t) {
   const QuantizedTensor& tensor = quantized_[t];
   const int64_t group_size = group_entries(tensor.master.numel());
-  const float range = extremes_[t].range();
+  const float range = noise_range(t);
   if (group_size <= kPieceEntries || !(range > 0)) return;
   double range_gradient = 0;
   size_t i = spans_[t].first;
@@ -222,6 +218,7 @@ void DiffQ::add_range_gradient(size_t t) {
     }
   };
   for (size_t i = spans_[t].first; i < spans_[t].last; ++i) range_gradient += piece_sums_[i];
+  range_gradient *= double{noise_factor_};
   for_extreme_pieces([&](const Piece& piece) {
     smallest += count_equal(master + piece.begin, piece.end - piece.begin, all.min);
     largest += count_equal(master + piece.begin, piece.end - piece.begin, all.max);
@@ -255,25 +252,6 @@ void DiffQ::add_size_gradient(double lambda) {
     add(groups.first, groups.count - has_last);
     if (has_last) add(groups.first + groups.count - 1, 1);
   });
-}
-
-at::Tensor DiffQ::real_bits(size_t t) const {
-  const at::Tensor part = at::sigmoid(quantized_[t].own);
-  if (method_.parametrisation == Parametrisation::bits)
-    return method_.max_bits * part + method_.min_bits * (1 - part);
-  const double low = -std::log(std::exp2(method_.min_bits) - 1),
-               high = -std::log(std::exp2(method_.max_bits) - 1);
-  return at::log2(1 + 1 / at::exp(high * part + low * (1 - part)));
-}
-
-std::vector<int> DiffQ::group_bits(size_t t) const {
-  const at::Tensor real = real_bits(t);
-  const float* values = real.const_data_ptr<float>();
-  std::vector<int> bits(static_cast<size_t>(real.numel()));
-  for (size_t k = 0; k < bits.size(); ++k) {
-    bits[k] = std::clamp(static_cast<int>(round_half_even(values[k])), kFewestBits, kMostBits);
-  }
-  return bits;
 }
 
 /// What is stored beside the levels: range, the width β of an entry of the table of bits, and that table.
@@ -312,6 +290,7 @@ double DiffQ::expected_size_mb() const {
 
 void DiffQ::materialize_tensors_rounded() {
   find_extremes();
+  clip_ends(0, quantized_.size(), /*whole_bits=*/true);
   for (size_t t = 0; t < quantized_.size(); ++t) {
     const QuantizedTensor& tensor = quantized_[t];
     const std::vector<int> bits = group_bits(t);

@@ -3,8 +3,10 @@
 // the loss can be differentiated with respect to the number of bits of each group of weights.
 //   b = bits(logit),  w̃ = w + range / (2^b - 1) ε,  range = max w - min w of the tensor (differentiated as
 //   well)
-// The noise of a step is drawn once in materialize and once more, the same, in pull_back; nothing is stored a
-// weight or a group but the logit and its gradient, which belong to the caller.
+// Further settings, off as published: the range is that of least expected error (quant/clip.h), weights
+// beyond it are clipped and it has no gradient; the noise has the power of rounding; the bits are frozen and
+// rounded. The noise of a step is drawn once in materialize and once more, the same, in pull_back; nothing is
+// stored a weight or a group but the logit and its gradient, which belong to the caller.
 
 #include "quant/base_quantizer.h"
 
@@ -18,6 +20,8 @@ class DiffQ : public BaseQuantizer {
   void initialize_own() override;
   void pull_back(std::span<const size_t> tensors) override;
   void add_size_gradient(double lambda) override;
+  void fit_size(double target_mb) override;
+  void freeze() override { frozen_ = true; }
   double expected_size_mb() const override;
 
   /// The real-valued bits of every group of a tensor, [own_count]; computed in float32 in the published
@@ -30,19 +34,29 @@ class DiffQ : public BaseQuantizer {
   int64_t group_entries(int64_t numel) const override;
   std::vector<int> group_bits(size_t tensor) const override;
   double stored_bits(size_t tensor) const override;
+  Extremes level_ends(size_t tensor) const override;
   void materialize_tensors(NoiseKey key) override;
   void materialize_tensors_rounded() override;
 
  private:
+  bool clips() const { return method_.clip == Clip::mse; }
+  Extremes clipped_ends(size_t tensor, const Extremes& all, bool whole_bits) const;
+  void clip_ends(size_t first, size_t last, bool whole_bits);
+  void mask_clipped(const Piece& piece);
+  float noise_range(size_t tensor) const { return extremes_[tensor].range() * noise_factor_; }
   NoiseSource noise_source(size_t tensor) const;
   void materialize_piece(const Piece& piece);
   double pull_back_piece(const Piece& piece);
   void finish_split_groups(size_t tensor);
   void add_range_gradient(size_t tensor);
   double side_bits(size_t tensor, double max_bits) const;
+  float logit_of(double bits) const;
+  bool move_bits(int by, bool widen, double target_mb);
 
   MethodSpec method_;
   GroupMap map_;
+  float noise_factor_ = 1;  ///< of the noise that the kernels draw
+  bool frozen_ = false;
   NoiseKey key_;
   std::vector<at::Tensor> given_noise_;
   std::vector<double>

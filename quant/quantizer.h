@@ -80,6 +80,13 @@ class Quantizer {
   virtual void pull_back(std::span<const size_t> tensors) = 0;
   /// own_gradient += lambda * ∂size_mb/∂own, for all tensors (diffq; nothing for the others).
   virtual void add_size_gradient(double lambda) = 0;
+  /// Moves the own parameters so that size_mb() is at most the target and as close to it as whole bits allow
+  /// (diffq): groups next to another number of bits go there first, in the order of tensors and groups among
+  /// equals. A target below the least size gives the least size. The others throw std::logic_error.
+  virtual void fit_size(double target_mb);
+  /// From now on (diffq): the bits stay as they round now, materialize rounds, and pull_back passes the
+  /// gradient on to the weights that are not clipped. The others throw std::logic_error.
+  virtual void freeze();
   /// After each optimiser step: keeps the own parameters in their domain (LSQ scales >= 1e-8).
   virtual void constrain_own() = 0;
 

@@ -56,6 +56,7 @@ const std::vector<Column<EpochRow>>& columns() {
       {"mean_bits", &R::mean_bits},
       {"lr", &R::lr},
       {"seconds", &R::seconds},
+      {"lambda", &R::lambda, /*later=*/true},
   };
   return list;
 }

@@ -24,6 +24,7 @@ struct Column {
   using ScalarOrEntry = std::variant<std::string Row::*, double Row::*, int64_t Row::*, HistogramEntry>;
   std::string name;
   std::conditional_t<std::is_same_v<Row, LayerRow>, ScalarOrEntry, Scalar> member;
+  bool later = false;  ///< not in files of earlier versions: there it has its default
 };
 
 template <class Row>

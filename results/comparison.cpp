@@ -173,7 +173,8 @@ std::string label(const ComparisonRow& row) {
   std::string text = !std::isnan(row.lambda) ? "λ " + shortest(row.lambda)
                      : !std::isnan(row.bits) ? shortest(row.bits) + (row.bits == 1 ? " bit" : " bits")
                                              : "–";
-  return row.setting.empty() ? text : text + ", " + row.setting;
+  if (row.setting.empty()) return text;
+  return text == "–" ? row.setting : text + ", " + row.setting;
 }
 
 std::string fixed(double value, int decimals, bool with_sign) {

@@ -53,11 +53,12 @@ void field_from_json(const json& json, const std::string& where, bool& value) {
   value = json.get<bool>();
 }
 
-/// Exactly these members, no others.
-void check_members(const json& json, const std::string& where, const std::set<std::string>& names) {
+/// Exactly these members, no others; `later` ones may be missing.
+void check_members(const json& json, const std::string& where, const std::set<std::string>& names,
+                   const std::set<std::string>& later = {}) {
   if (!json.is_object()) fail(where, "not an object");
   for (const std::string& name : names) {
-    if (!json.contains(name)) fail(where, "'" + name + "' is missing");
+    if (!json.contains(name) && !later.contains(name)) fail(where, "'" + name + "' is missing");
   }
   for (const auto& item : json.items()) {
     if (!names.contains(item.key())) fail(where, "unknown member '" + item.key() + "'");
@@ -75,11 +76,15 @@ json row_to_json(const Row& row) {
 
 template <class Row>
 Row row_from_json(const json& json, const std::string& where) {
-  std::set<std::string> names;
-  for (const Column<Row>& column : columns<Row>()) names.insert(column.name);
-  check_members(json, where, names);
+  std::set<std::string> names, later;
+  for (const Column<Row>& column : columns<Row>()) {
+    names.insert(column.name);
+    if (column.later) later.insert(column.name);
+  }
+  check_members(json, where, names, later);
   Row row;
   for (const Column<Row>& column : columns<Row>()) {
+    if (!json.contains(column.name)) continue;
     visit_field(row, column, [&](auto& value) {
       field_from_json(json.at(column.name), where + "." + column.name, value);
     });

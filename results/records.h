@@ -47,6 +47,7 @@ struct EpochRow {
   double train_loss = kNotApplicable, eval_loss = kNotApplicable, metric = kNotApplicable;
   double size_mb = kNotApplicable, expected_size_mb = kNotApplicable, mean_bits = kNotApplicable;
   double lr = kNotApplicable, seconds = kNotApplicable;
+  double lambda = kNotApplicable;  ///< diffq: mean over the epoch's steps
 };
 
 /// One quantised tensor of a finished run.

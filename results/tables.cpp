@@ -46,6 +46,7 @@ struct Layout {
     for (size_t i = 0; i < widths.size(); ++i) {
       const Column<Row>& column = columns<Row>()[i];
       const Row prototype;
+      if (widths[i] == 0) continue;  // not in the file
       visit_field(prototype, column, [&](const auto& value) {
         if constexpr (std::is_same_v<decltype(value), const std::string&>) {
           check(H5Tinsert(result, column.name.c_str(), offsets[i], string_type(widths[i])), what);
@@ -197,7 +198,11 @@ Layout<Row> stored_layout(hid_t stored) {
   const Row prototype;
   for (const Column<Row>& column : columns<Row>()) {
     const int index = H5Tget_member_index(stored, column.name.c_str());
-    if (index < 0) throw std::runtime_error("has no column '" + column.name + "'");
+    if (index < 0 && !column.later) throw std::runtime_error("has no column '" + column.name + "'");
+    if (index < 0) {
+      layout.add(0);
+      continue;
+    }
     const Id member(H5Tget_member_type(stored, static_cast<unsigned>(index)), column.name);
     visit_field(prototype, column, [&](const auto& value) {
       if constexpr (std::is_same_v<decltype(value), const std::string&>) {
@@ -229,6 +234,7 @@ std::vector<Row> read_table(hid_t file, const std::string& name) try {
   check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), "reading");
   for (size_t r = 0; r < rows.size(); ++r) {
     for (size_t i = 0; i < layout.widths.size(); ++i) {
+      if (layout.widths[i] == 0) continue;
       const char* from = bytes.data() + r * layout.row_size + layout.offsets[i];
       visit_field(rows[r], columns<Row>()[i], [&](auto& value) { load(value, from, layout.widths[i]); });
     }

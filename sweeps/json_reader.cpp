@@ -163,6 +163,11 @@ void ObjectReader::optional_real(const std::string& key, std::optional<double>& 
   if (found && !found->is_null()) value = to_real(*found, place_.key(key), range);
 }
 
+void ObjectReader::excludes(const std::string& key, const std::string& other) const {
+  if (object_.contains(key) && object_.contains(other))
+    place_.key(key).fail("takes the place of " + other + "; give one of the two");
+}
+
 void ObjectReader::flag(const std::string& key, bool& value) {
   const OrderedJson* found = take(key);
   if (!found) return;

@@ -87,6 +87,8 @@ class ObjectReader {
   void real(const std::string& key, double& value, const Range& range, Need need = Need::optional);
   void optional_real(const std::string& key, std::optional<double>& value,
                      const Range& range);  ///< null: none
+  /// Refuses an object that has both keys.
+  void excludes(const std::string& key, const std::string& other) const;
   void flag(const std::string& key, bool& value);
   void text(const std::string& key, std::string& value, Need need = Need::optional);
   void texts(const std::string& key, std::vector<std::string>& values);  ///< a list, possibly empty

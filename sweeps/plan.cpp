@@ -28,7 +28,8 @@ std::string strength(const MethodSpec& method) {
   if (method.method == Method::fp32) return "";
   if (method.method != Method::diffq) return std::to_string(method.bits) + " bits";
   char text[32];
-  std::snprintf(text, sizeof text, "λ %.6g", method.lambda);
+  const auto lambda = lambda_of(method);
+  std::snprintf(text, sizeof text, lambda ? "λ %.6g" : "≤ %.6g MB", lambda ? *lambda : method.target_mb);
   return text;
 }
 

@@ -39,6 +39,13 @@ std::vector<const MethodEntry*> in_order(const Benchmark& benchmark) {
   return entries;
 }
 
+// All that the runs of a front have in common.
+std::string front_of(const Run& run) {
+  nlohmann::json method = run.config.at("method");
+  method.erase("target_mb");
+  return benchmark_of(run) + " seed " + std::to_string(run.spec.seed) + " " + method.dump();
+}
+
 nlohmann::json canonical(const RunSpec& spec, int ranks_per_run) {
   nlohmann::json data = write_spec(spec.data);
   data.erase("root");
@@ -75,6 +82,7 @@ std::vector<Run> list_runs(const std::vector<Benchmark>& benchmarks, int ranks_p
         run.spec.seed = seed;
         if (starts_from_fp32(run.spec)) run.depends_on = index.at(find_start(benchmark, *entry));
         run.config = canonical(run.spec, ranks_per_run);
+        if (entry->of_front) run.front = front_of(run);
         index[entry] = int(runs.size());
         runs.push_back(std::move(run));
       }

@@ -10,6 +10,7 @@ namespace diffq {
 struct MethodEntry {
   RunSpec spec;  ///< its seed is not set
   Place place;
+  bool of_front = false;
 };
 
 struct Benchmark {

@@ -41,7 +41,10 @@ std::map<std::string, Field> make_fields() {
       {"bits", number_field([](auto& s) {
          return s.method.bits ? std::optional<double>(s.method.bits) : std::nullopt;
        })},
-      {"lambda", of_diffq(&MethodSpec::lambda)},
+      {"lambda", number_field([](auto& s) { return lambda_of(s.method); })},
+      {"target_mb", number_field([](auto& s) {
+         return s.method.target_mb > 0 ? std::optional<double>(s.method.target_mb) : std::nullopt;
+       })},
       {"group_size", of_diffq(&MethodSpec::group_size)}};
 }
 

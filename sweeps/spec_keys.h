@@ -33,6 +33,9 @@ class SpecWriter {
     if (value != table[0].second) put(key, word_of(value, table));
     keys.push_back(key);
   }
+  void excludes(const std::string&, const std::string&) {}
+  /// Other keys say what it stands for.
+  void preset(const std::string& key, MethodSpec&) { keys.push_back(key); }
   void optional_real(const std::string& key, const std::optional<double>& value, const Range&) {
     put(key, value ? nlohmann::json(*value) : nlohmann::json());
   }
@@ -95,6 +98,13 @@ class SpecReader : public ObjectReader {
   template <class Enum, class Table>
   void later_word(const std::string& key, Enum& value, const Table& table) {
     word(key, value, table);
+  }
+
+  /// Sets what the word stands for; keys that are read after it can change that.
+  void preset(const std::string& key, MethodSpec& method) {
+    Preset preset = Preset::published;
+    word(key, preset, kPresetNames);
+    apply_preset(preset, method);
   }
 
   /// null, "fp32", or the path of a safetensors file.
@@ -283,6 +293,7 @@ void list_keys(Keys& keys, TrainSpec& spec) {
 template <class Keys>
 void list_keys(Keys& keys, EvalSpec& spec) {
   keys.whole("batch_size", spec.batch_size, Range::at_least(1));
+  keys.later_whole("recalibrate_batchnorm", spec.recalibrate_batchnorm, 0, Range::at_least(0));
   if (spec.separation) {
     keys.whole("shifts", spec.separation->shifts, Range::between(1, 100));
     keys.real("overlap", spec.separation->overlap, {.low = 0, .high = 1, .high_open = true});
@@ -304,7 +315,10 @@ void list_keys(Keys& keys, MethodSpec& spec) {
     keys.whole("bits", spec.bits, Range::between(lsq ? 2 : 1, 15), Need::required);
   if (spec.method == Method::ptq) keys.word("clip", spec.clip, kClipNames);
   if (spec.method == Method::diffq) {
-    keys.real("lambda", spec.lambda, Range::at_least(0), Need::required);
+    keys.preset("preset", spec);
+    keys.excludes("target_mb", "lambda");
+    keys.later_real("target_mb", spec.target_mb, Range::above(0));
+    if (spec.target_mb == 0) keys.real("lambda", spec.lambda, Range::at_least(0), Need::required);
     keys.whole("group_size", spec.group_size, Range::at_least(0));
     keys.word("noise", spec.noise, kNoiseKindNames);
     keys.word("parametrisation", spec.parametrisation, kParametrisationNames);
@@ -313,6 +327,8 @@ void list_keys(Keys& keys, MethodSpec& spec) {
     keys.real("max_bits", spec.max_bits, {.low = 0, .high = 15, .low_open = true});
     keys.real("bits_lr", spec.bits_lr, Range::above(0));
     keys.word("rank_noise", spec.rank_noise, kRankNoiseNames);
+    keys.later_word("clip", spec.clip, kClipNames);
+    keys.later_real("frozen", spec.frozen, {.low = 0, .high = 1, .high_open = true});
   }
   if (spec.method == Method::qat || spec.method == Method::lsq || spec.method == Method::diffq)
     keys.start("start", spec.start);

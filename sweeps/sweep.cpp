@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "sweeps/axes.h"
+#include "sweeps/front.h"
 #include "sweeps/overrides.h"
 #include "sweeps/runs.h"
 #include "sweeps/spec_keys.h"
@@ -70,6 +71,29 @@ TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_
   return train;
 }
 
+// A front is a list of targets. Returns whether there is one.
+bool expand_front(OrderedJson& entry, const Place& entry_place) {
+  if (!entry.contains("front")) return false;
+  const Place place = entry_place.key("front");
+  if (!entry.contains("method") || entry["method"] != "diffq") place.fail("is for diffq alone");
+  for (const char* other : {"lambda", "target_mb"})
+    if (entry.contains(other))
+      place.fail("takes the place of " + std::string(other) + "; give one of the two");
+  const OrderedJson written = entry["front"];
+  FrontSpec front;
+  ObjectReader reader(written, place);
+  reader.whole("points", front.points, Range::between(2, 1000));
+  reader.real("from_mb", front.from_mb, Range::above(0), Need::required);
+  reader.real("to_mb", front.to_mb, Range::above(0), Need::required);
+  reader.finish();
+  if (front.from_mb >= front.to_mb)
+    place.key("to_mb").fail("must be above from_mb (" + number_text(front.from_mb) + "), not " +
+                            number_text(front.to_mb));
+  entry.erase("front");
+  entry["target_mb"] = front_targets(front);
+  return true;
+}
+
 class BenchmarkReader {
  public:
   BenchmarkReader(const OrderedJson& json, const Place& place, const std::vector<uint64_t>& seeds,
@@ -101,8 +125,10 @@ class BenchmarkReader {
  private:
   void read_entry(const OrderedJson& entry, const Place& place) {
     if (!entry.is_object()) place.fail("must be an object {...}, not " + shown(entry));
-    for (const OrderedJson& single : expand_axes(entry, place))
-      benchmark_.methods.push_back({read_single(single, place), place});
+    OrderedJson written = entry;
+    const bool of_front = expand_front(written, place);
+    for (const OrderedJson& single : expand_axes(written, place))
+      benchmark_.methods.push_back({read_single(single, place), place, of_front});
   }
 
   RunSpec read_single(const OrderedJson& entry, const Place& place) {

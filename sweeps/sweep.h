@@ -14,9 +14,10 @@ namespace diffq {
 struct Run {
   std::string run_id;  ///< 12 hex digits; identifies the run's whole specification
   RunSpec spec;
-  std::string origin;     ///< where the user wrote it: "benchmarks[0].methods[2]"
-  int depends_on = -1;    ///< index of the fp32 run that it starts from, or -1
-  nlohmann::json config;  ///< the canonical specification, every default written out
+  std::string origin;      ///< where the user wrote it: "benchmarks[0].methods[2]"
+  int depends_on = -1;     ///< index of the fp32 run that it starts from, or -1
+  nlohmann::json config;   ///< the canonical specification, every default written out
+  std::string front = {};  ///< the same for all runs of one front (sweeps/front.h), "" for others
 };
 
 /// The entry that a run comes from: "benchmarks[0]" of "benchmarks[0].methods[2]".

@@ -1,7 +1,7 @@
 #include <torch/torch.h>
 
 #include "trainer/bss_eval.h"
-#include "trainer/device_batch.h"
+#include "trainer/device.h"
 #include "trainer/models/demucs.h"
 #include "trainer/remix.h"
 #include "trainer/separate.h"

@@ -5,7 +5,7 @@
 #include "datasets/loader.h"
 #include "datasets/order.h"
 #include "trainer/bss_eval.h"
-#include "trainer/device_batch.h"
+#include "trainer/device.h"
 
 namespace diffq {
 namespace {

@@ -69,6 +69,7 @@ double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double sh
   SoloCommunicator alone;
   RunContext context;
   context.run_id = "0";
+  context.copies_state = true;
   return train_run(few, part_of, alone, context).run.peak_memory_mb;
 }
 

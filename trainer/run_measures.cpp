@@ -1,5 +1,8 @@
 #include "trainer/run_measures.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -44,7 +47,12 @@ std::vector<LayerRow> layer_rows(const std::string& run_id, const std::vector<Te
   return rows;
 }
 
-double peak_memory_mb() {
+double peak_memory_mb(at::Device device) {
+  if (!device.is_cpu()) {
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    return static_cast<double>(stats.allocated_bytes[kAll].peak) / (1 << 20);
+  }
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;) {
     double kib = 0;
@@ -53,7 +61,9 @@ double peak_memory_mb() {
   return kNotApplicable;
 }
 
-void reset_peak_memory() {
+void reset_peak_memory(at::Device device) {
+  if (!device.is_cpu()) c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+  malloc_trim(0);  // what earlier runs left
   std::ofstream clear("/proc/self/clear_refs");
   clear
       << "5";  // resets the high-water mark (man 5 proc); where it can't be written the mark is the process's

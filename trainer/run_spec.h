@@ -183,7 +183,8 @@ struct SeparationSpec {
 };
 
 struct EvalSpec {
-  int64_t batch_size = 500;                       ///< a rank; changes no result beyond rounding
+  int64_t batch_size = 500;           ///< a rank; changes no result beyond rounding
+  int64_t recalibrate_batchnorm = 0;  ///< batches, before every evaluation; 0: training's statistics
   std::optional<SeparationSpec> separation = {};  ///< of music alone
 };
 

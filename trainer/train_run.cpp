@@ -4,15 +4,19 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <optional>
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
+#include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
 #include "trainer/rank_check.h"
+#include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
 #include "trainer/schedule.h"
+#include "trainer/size_penalty.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
 #include "trainer/weight_average.h"
@@ -26,13 +30,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// On a GPU as on the CPU, as far as that goes: no TF32 in convolutions, and the same sums every time.
-void prepare_device(at::Device device) {
-  if (device.is_cpu()) return;
-  at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setDeterministicCuDNN(true);
-}
-
 // Initial weights are drawn on the CPU, whatever trains them.
 std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const DataShape& shape) {
   prepare_device(device);
@@ -43,18 +40,6 @@ std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const
 
 BucketLimits bucket_limits(const TrainSpec& train) {
   return {.first_bytes = train.first_bucket_mb << 20, .bytes = train.bucket_mb << 20};
-}
-
-// Adds what came of a step.
-void count(const StepResult& result, TrainingState& state) {
-  if (result.skipped.empty()) {
-    state.loss_sum += result.loss;
-    ++state.counted;
-    state.skipped_in_a_row = 0;
-  } else {
-    ++state.skipped_steps;
-    ++state.skipped_in_a_row;
-  }
 }
 
 // All that one run works on, built in the only order that works (see ARCHITECTURE in docs/): model,
@@ -80,12 +65,14 @@ class Training {
   void agree() { communicator_.agree(failure_); }
   void restore();
   EpochRow train_epoch();
-  void take(const StepResult& result, int64_t step);
+  void take(const StepResult& result);
   void update_average(const std::optional<StepResult>& result);
   void compare_ranks();
   void keep_checkpoint(bool wanted);
   [[noreturn]] void stop();
   void swap_averages();
+  StepRates rates_of(int64_t step);
+  void fit_size();
   void round_weights();
   MetricSums measure(const Dataset& data);
   void measure_test();
@@ -103,12 +90,15 @@ class Training {
   ParameterStore store_;
   std::optional<GradientBuckets> buckets_;
   std::optional<TrainStep> step_;
+  std::optional<SizePenalty> penalty_;
+  int64_t free_steps_ = 0;  ///< of the run; from then on the bits are frozen
   std::optional<WeightAverage> average_;
   std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
   TrainingState state_;
   std::optional<TrainingCheckpoints> checkpoints_;
   std::optional<CheckpointWriter> writer_;  ///< on rank 0, where checkpoints are wanted
+  Snapshot copied_;                         ///< where they are copied only
   Clock::time_point last_checkpoint_ = Clock::now();
   std::string failure_;  ///< of this rank, not yet known to the group
 };
@@ -142,9 +132,14 @@ void Training::prepare() {
   for (const auto& buffer : store_.buffers()) communicator_.broadcast(buffer.tensor);
   alone([&] {
     quantizer_->initialize_own();
+    const auto steps = static_cast<double>(steps_per_epoch(data_.train->size(), spec_.train.batch_size) *
+                                           spec_.train.epochs);
+    free_steps_ = static_cast<int64_t>(std::ceil((1 - spec_.method.frozen) * steps));
+    penalty_.emplace(spec_.method, quantizer_->size_mb(), free_steps_);
+    state_.penalty = penalty_->start();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
-                  context_.device.is_cpu() ? nullptr : &cuda_update_kernels());
+                  context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
     if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
   });
@@ -153,12 +148,13 @@ void Training::prepare() {
 }
 
 void Training::restore() {
-  if (context_.checkpoint_folder.empty()) return;
+  if (context_.checkpoint_folder.empty() && !context_.copies_state) return;
   std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
   if (average_) {
     for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
   }
   checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
+  if (context_.copies_state) return;
   TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
   alone([&] {
     if (communicator_.rank() != 0) return;
@@ -170,7 +166,7 @@ void Training::restore() {
     }
   });
   agree();
-  state_ = std::move(restored.state);
+  if (!restored.file.empty()) state_ = std::move(restored.state);
 }
 
 /// Before a checkpoint could keep what is wrong.
@@ -186,6 +182,7 @@ void Training::compare_ranks() {
 /// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
 /// written, training does not wait for the disk. `wanted`: whether or not it is time.
 void Training::keep_checkpoint(bool wanted) {
+  if (context_.copies_state && copied_.memory.empty()) checkpoints_->copy(state_, copied_);
   if (!writer_ || writer_->busy() || !failure_.empty()) return;
   const auto pause = std::chrono::duration<double, std::ratio<60>>(spec_.train.checkpoint_minutes);
   if (!wanted && Clock::now() - last_checkpoint_ < pause) return;
@@ -193,7 +190,7 @@ void Training::keep_checkpoint(bool wanted) {
   alone([&] {
     // The tensors have the last step in them, which on a GPU the host has not counted yet.
     TrainingState state = state_;
-    if (const auto last = step_->peek()) count(*last, state);
+    if (const auto last = step_->peek()) state.add(*last);
     writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state, snapshot); });
     const std::string problem = writer_->take_problem();
     if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
@@ -212,6 +209,18 @@ void Training::stop() {
   agree();
   throw RunStopped("stopped in epoch " + std::to_string(state_.epoch + 1) + " after step " +
                    std::to_string(state_.epoch_steps));
+}
+
+StepRates Training::rates_of(int64_t step) {
+  if (step < free_steps_ || spec_.method.frozen == 0)
+    return {state_.lr, penalty_->lambda(
+                           step, [&] { return quantizer_->size_mb(); }, state_.penalty)};
+  if (step == free_steps_) {
+    fit_size();
+    if (average_) average_->restart_own();
+  }
+  quantizer_->freeze();
+  return {.lr = state_.lr, .frozen = true};
 }
 
 EpochRow Training::train_epoch() {
@@ -248,12 +257,14 @@ EpochRow Training::train_epoch() {
     const Signal signal = context_.signal();
     std::optional<StepResult> result;
     alone([&] {
-      result = step_->run(step, state_.lr, next_batch, signal == Signal::stop);
+      const StepRates rates = rates_of(step);
+      result = step_->run(step, rates, next_batch, signal == Signal::stop);
+      state_.lambda_sum += rates.lambda;
       if (result && communicator_.rank() == 0)
         context_.on_progress({epoch + 1, train.epochs, s + 1, steps, result->loss});
     });
     update_average(result);
-    if (result) take(*result, step);
+    if (result) take(*result);
     ++state_.steps;
     state_.epoch_steps = s + 1;
     state_.epoch_seconds = seconds_before + seconds_since(start);
@@ -262,23 +273,24 @@ EpochRow Training::train_epoch() {
     keep_checkpoint(/*wanted=*/signal == Signal::checkpoint || s + 1 == steps);
   }
   if (const auto last = step_->settle()) {
-    take(*last, epoch * steps + steps - 1);
+    take(*last);
     if (last->stop) stop();
   }
   row.lr = state_.lr;
+  if (spec_.method.method == Method::diffq) row.lambda = state_.lambda_sum / static_cast<double>(steps);
   row.train_loss =
       state_.counted > 0 ? state_.loss_sum / static_cast<double>(state_.counted) : kNotApplicable;
   row.seconds = state_.epoch_seconds;
   return row;
 }
 
-/// What came of a step, on a GPU of the step before `step`.
-void Training::take(const StepResult& result, int64_t step) {
-  count(result, state_);
+/// What came of a step; on a GPU a step later.
+void Training::take(const StepResult& result) {
+  state_.add(result);
   if (!result.skipped.empty() && state_.skipped_in_a_row >= spec_.train.max_skipped_steps) {
-    throw RunFailure("step " + std::to_string(step + 1) + " (epoch " + std::to_string(state_.epoch + 1) +
-                     "): " + result.skipped + ", " + std::to_string(state_.skipped_in_a_row) +
-                     " steps in a row");
+    throw RunFailure("step " + std::to_string(result.step + 1) + " (epoch " +
+                     std::to_string(state_.epoch + 1) + "): " + result.skipped + ", " +
+                     std::to_string(state_.skipped_in_a_row) + " steps in a row");
   }
 }
 
@@ -301,6 +313,11 @@ void Training::swap_averages() {
   });
 }
 
+/// To the size that was asked for.
+void Training::fit_size() {
+  if (spec_.method.target_mb > 0) quantizer_->fit_size(spec_.method.target_mb);
+}
+
 /// To the weights that the packed model holds.
 void Training::round_weights() {
   alone([&] { quantizer_->materialize_rounded(); });
@@ -309,6 +326,7 @@ void Training::round_weights() {
 
 MetricSums Training::measure(const Dataset& data) {
   round_weights();
+  if (spec_.eval.recalibrate_batchnorm > 0) recalibrate_batchnorm(spec_, *task_, *data_.train, communicator_);
   return evaluate(*task_, data, spec_.eval, spec_.data.workers, communicator_);
 }
 
@@ -325,6 +343,9 @@ RunRecord Training::run() {
   while (state_.epoch < spec_.train.epochs) {
     EpochRow row = train_epoch();
     swap_averages();
+    alone([&] {
+      if (state_.epoch + 1 == spec_.train.epochs && spec_.method.frozen == 0) fit_size();
+    });
     const MetricSums valid = measure(*data_.valid);
     alone([&] {
       row.eval_loss = valid.loss / valid.count;
@@ -355,8 +376,8 @@ void Training::finish_record() {
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
   measure_test();
-  const double peak = peak_memory_mb();  // of training: packing comes after
-  std::array<double, 3> measured{};      // by rank 0, for all
+  const double peak = peak_memory_mb(context_.device);  // of training: packing comes after
+  std::array<double, 3> measured{};                     // by rank 0, for all
   alone([&] {
     describe_run();
     if (communicator_.rank() != 0) return;
@@ -403,7 +424,7 @@ void Training::describe_run() {
 
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context) {
-  reset_peak_memory();
+  reset_peak_memory(context.device);
   std::string failure;
   std::optional<Training> training;
   try {

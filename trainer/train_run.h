@@ -13,6 +13,8 @@
 
 namespace diffq {
 
+struct UpdateKernels;
+
 /// What a run tells while it goes on; called on the group's rank 0 alone, from train_run's own thread.
 struct RunProgress {
   int64_t epoch = 0;  ///< from 1
@@ -39,7 +41,8 @@ struct Resumption {
 
 struct RunContext {
   std::string run_id;
-  at::Device device = at::kCPU;  ///< where this rank trains
+  at::Device device = at::kCPU;            ///< where this rank trains
+  const UpdateKernels* kernels = nullptr;  ///< for tests: what ends a step on the CPU in place of its loops
   std::function<void(const RunProgress&)> on_progress = [](const RunProgress&) {};
   std::function<void(const EpochRow&)> on_epoch = [](const EpochRow&) {};
   std::function<void(const Resumption&)> on_resume = [](const Resumption&) {};
@@ -48,6 +51,7 @@ struct RunContext {
   std::string checkpoint_folder;  ///< where this run's checkpoints are, or "" for none
   std::string start_file;         ///< model or weights to start from, or ""
   std::string model_file;         ///< where to write the packed model, or ""
+  bool copies_state = false;      ///< without a folder: checkpoints are copied as ever, but not written
   std::string config = "{}";      ///< specification of the run as JSON, for that file
 };
 

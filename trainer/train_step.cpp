@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cmath>
 
-#include "trainer/device_batch.h"
+#include "trainer/device.h"
 
 namespace diffq {
 namespace {
@@ -131,14 +131,15 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
   }
 }
 
-std::optional<StepResult> TrainStep::run(int64_t step, double lr, const std::function<Batch()>& next_batch,
-                                         bool stop) {
+std::optional<StepResult> TrainStep::run(int64_t step, StepRates rates,
+                                         const std::function<Batch()>& next_batch, bool stop) {
   torch::NoGradGuard no_grad;
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure = failure_;
+  step_ = step;
   buckets_.begin();
   buckets_.set_stop(stop);
-  if (device_) device_->begin(lr, own_lr(lr));
+  if (device_) device_->begin(rates.lr, own_lr(rates.lr));
   try {
     if (failure.empty()) {
       quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
@@ -150,12 +151,12 @@ std::optional<StepResult> TrainStep::run(int64_t step, double lr, const std::fun
   failure = buckets_.finish(loss, failure);
   if (!device_) {
     if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
-    return update(lr);
+    return update(rates);
   }
   // The others learn of a failure from the report, a step later; alone there is nobody to wait for.
   failure_ = failure;
   if (communicator_.size() == 1 && !failure_.empty()) communicator_.agree(failure_);
-  update_on_device();
+  update_on_device(rates);
   if (device_->unread() < 2) return std::nullopt;
   return read_device();
 }
@@ -165,8 +166,9 @@ std::optional<StepResult> TrainStep::settle() {
   return read_device();
 }
 
-StepResult TrainStep::update(double lr) {
+StepResult TrainStep::update(const StepRates& rates) {
   StepResult result;
+  result.step = step_;
   result.loss = buckets_.mean_loss();
   result.stop = buckets_.stop_ranks() > 0;
   result.gradient_norm = gradient_norm();
@@ -183,20 +185,20 @@ StepResult TrainStep::update(double lr) {
   }
 
   average_own_gradients();
-  quantizer_.add_size_gradient(spec_.method.lambda);
+  if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
-  weights_optimizer_.step(lr, 1.0 / communicator_.divisor() * clip);
-  own_optimizer_.step(own_lr(lr), 1.0);
+  weights_optimizer_.step(rates.lr, 1.0 / communicator_.divisor() * clip);
+  if (!rates.frozen) own_optimizer_.step(own_lr(rates.lr), 1.0);
   quantizer_.constrain_own();
   return result;
 }
 
 /// The same, but that the device decides.
-void TrainStep::update_on_device() {
+void TrainStep::update_on_device(const StepRates& rates) {
   device_->judge();
   average_own_gradients();
-  quantizer_.add_size_gradient(spec_.method.lambda);
+  quantizer_.add_size_gradient(rates.lambda);
   device_->update();
   quantizer_.constrain_own();
 }
@@ -204,7 +206,9 @@ void TrainStep::update_on_device() {
 StepResult TrainStep::read_device() {
   const UpdateReport report = device_->read();
   if (ranks(report.failed) > 0) communicator_.agree(failure_);
-  return result_of(report);
+  StepResult result = result_of(report);
+  result.step = step_ - device_->unread();
+  return result;
 }
 
 std::optional<StepResult> TrainStep::peek() {

@@ -14,10 +14,18 @@
 namespace diffq {
 
 struct StepResult {
+  int64_t step = 0;          ///< which of the run, from 0
   double loss = 0;           ///< mean over the group's batch, without the size penalty
   double gradient_norm = 0;  ///< of the weights' mean gradient, before clipping
   std::string skipped;       ///< why nothing was updated (something was not finite), or empty
   bool stop = false;         ///< some rank was told to stop: all leave after this step
+};
+
+/// What changes from step to step.
+struct StepRates {
+  double lr = 0;        ///< of the weights
+  double lambda = 0;    ///< loss per MB
+  bool frozen = false;  ///< the bits stay
 };
 
 class TrainStep {
@@ -35,7 +43,7 @@ class TrainStep {
   ///
   /// On a GPU the host does not wait: what comes back, and what is thrown for the group, is of the step
   /// before (nothing yet from the first). settle() gives the rest.
-  std::optional<StepResult> run(int64_t step, double lr, const std::function<Batch()>& next_batch,
+  std::optional<StepResult> run(int64_t step, StepRates rates, const std::function<Batch()>& next_batch,
                                 bool stop = false);
   /// Collective. The result of the last step where run() has not given it; waits for the GPU. Call it before
   /// the state is copied, evaluated or left.
@@ -50,8 +58,8 @@ class TrainStep {
 
  private:
   at::Tensor forward_backward(int64_t step, const std::function<Batch()>& next_batch);
-  StepResult update(double lr);
-  void update_on_device();
+  StepResult update(const StepRates& rates);
+  void update_on_device(const StepRates& rates);
   StepResult read_device();
   StepResult result_of(const UpdateReport& report) const;
   int64_t ranks(float flag) const;
@@ -70,6 +78,7 @@ class TrainStep {
   Communicator& communicator_;
   Optimizer weights_optimizer_, own_optimizer_;
   std::optional<DeviceUpdate> device_;
+  int64_t step_ = 0;     ///< of the last run()
   std::string failure_;  ///< of this rank, in a step whose end the host does not know yet
 };
 

@@ -47,6 +47,8 @@ nlohmann::json to_json(const TrainingState& state, TrainStep& step) {
           {"loss_sum", state.loss_sum},
           {"counted", state.counted},
           {"epoch_seconds", state.epoch_seconds},
+          {"lambda_sum", state.lambda_sum},
+          {"penalty", state.penalty},
           {"steps", state.steps},
           {"skipped_steps", state.skipped_steps},
           {"skipped_in_a_row", state.skipped_in_a_row},
@@ -63,6 +65,8 @@ TrainingState from_json(const nlohmann::json& json, TrainStep& step) {
   state.loss_sum = json.at("loss_sum");
   state.counted = json.at("counted");
   state.epoch_seconds = json.at("epoch_seconds");
+  state.lambda_sum = json.at("lambda_sum");
+  state.penalty = json.at("penalty");
   state.steps = json.at("steps");
   state.skipped_steps = json.at("skipped_steps");
   state.skipped_in_a_row = json.at("skipped_in_a_row");
@@ -86,12 +90,23 @@ std::string broadcast(Communicator& communicator, const std::string& text) {
 
 }  // namespace
 
+void TrainingState::add(const StepResult& result) {
+  if (result.skipped.empty()) {
+    loss_sum += result.loss;
+    ++counted;
+    skipped_in_a_row = 0;
+  } else {
+    ++skipped_steps;
+    ++skipped_in_a_row;
+  }
+}
+
 void TrainingState::next_epoch(const EpochRow& finished) {
   epochs.push_back(finished);
   train_seconds += finished.seconds;
   ++epoch;
   epoch_steps = counted = 0;
-  loss_sum = epoch_seconds = 0;
+  loss_sum = lambda_sum = epoch_seconds = 0;
 }
 
 std::vector<NamedTensor> state_tensors(const ParameterStore& store, TrainStep& step) {

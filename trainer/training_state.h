@@ -20,7 +20,10 @@ struct TrainingState {
   double loss_sum = 0;         ///< over its steps that were not skipped
   int64_t counted = 0;         ///< such steps
   double lr = kNotApplicable;  ///< of its last step
+  double lambda_sum = 0;       ///< over its steps
   double epoch_seconds = 0;
+
+  double penalty = 0;  ///< strength of the SizePenalty
 
   int64_t steps = 0;  ///< of the run, skipped ones among them
   int64_t skipped_steps = 0;
@@ -28,6 +31,8 @@ struct TrainingState {
   double train_seconds = 0;      ///< of finished epochs
   std::vector<EpochRow> epochs;  ///< finished ones
 
+  /// What came of a step.
+  void add(const StepResult& result);
   void next_epoch(const EpochRow& finished);
 };
 

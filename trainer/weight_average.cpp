@@ -26,6 +26,13 @@ void WeightAverage::update(const at::Tensor& updated) {
   for (size_t i = 0; i < values_.size(); ++i) averages_[i].second.lerp_(values_[i], weight);
 }
 
+void WeightAverage::restart_own() {
+  torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < values_.size(); ++i) {
+    if (averages_[i].first == "own") averages_[i].second.copy_(values_[i]);
+  }
+}
+
 void WeightAverage::swap() {
   torch::NoGradGuard no_grad;
   for (size_t i = 0; i < values_.size(); ++i) {

@@ -25,6 +25,9 @@ class WeightAverage {
   /// again before training goes on.
   void swap();
 
+  /// Goes on from the own parameters as they are now.
+  void restart_own();
+
   /// For checkpoints: the averages by name, as the store's values are named there.
   const std::vector<std::pair<std::string, at::Tensor>>& averages() const { return averages_; }
 

@@ -59,7 +59,9 @@ int main(int argc, char** argv) {
   CheckpointWriter writer(argv[1]);
 
   TrainingState state;
-  const auto one_step = [&] { return seconds([&] { step.run(state.steps, 0.01, [&] { return batch; }); }); };
+  const auto one_step = [&] {
+    return seconds([&] { step.run(state.steps, {.lr = 0.01, .lambda = 0}, [&] { return batch; }); });
+  };
   std::vector<double> waits, undisturbed, extra;
   for (int round = -1; round < rounds; ++round) {
     const double usual = (one_step() + one_step() + one_step()) / 3;

@@ -5,6 +5,8 @@
 //   step_bench fp32 diffq --steps 10 --threads 2          one step of each method in turn
 //   step_bench fp32 diffq --model transformer_lm --batch 8      4096 tokens a step
 //   step_bench fp32 diffq_avx2                             the kernels of an older processor
+//   step_bench fp32 diffq --model deit_base --batch 64 --device cuda --precision bf16
+//                                                          on a GPU, ten steps at a time; 77: there is none
 //   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
 //   in turn
 
@@ -28,10 +30,12 @@ namespace {
 
 using namespace diffq;
 
-/// What is trained: --model resnet18 | deit_tiny | transformer_lm, --batch N.
+/// What is trained, and where: --model resnet18 | deit_tiny | deit_base | transformer_lm, --batch N.
 struct Load {
   ModelName model = ModelName::resnet18;
   int64_t batch = 16;
+  at::Device device = at::kCPU;
+  Precision precision = Precision::fp32;
 
   DataShape shape() const {
     if (model == ModelName::transformer_lm) return TextShape{267'744, 512};
@@ -59,19 +63,25 @@ class Subject {
   Subject(const std::string& method, const Load& load, Communicator& communicator)
       : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq, load)) {
     task_ = make_task(spec_, load.shape());
+    if (!load.device.is_cpu()) task_->module().to(load.device);
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
-                                        : make_quantizer(spec_.method, spec_.quant);
+                                        : make_quantizer(spec_.method, spec_.quant, load.device);
     store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
-    step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator);
-    batch_ = load.random_batch();
+    step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator,
+                                        load.device.is_cpu() ? nullptr : &cuda_update_kernels());
+    const Batch batch = load.random_batch();
+    batch_ = {batch.input.to(load.device), batch.target.to(load.device)};
+    steps_at_a_time_ = load.device.is_cpu() ? 1 : 10;
   }
 
   double step_ms() {
     const auto start = std::chrono::steady_clock::now();
-    step_->run(steps_++, 0.01, [&] { return batch_; });
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    for (int k = 0; k < steps_at_a_time_; ++k) step_->run(steps_++, 0.01, [&] { return batch_; });
+    step_->settle();
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count() /
+           steps_at_a_time_;
   }
 
  private:
@@ -86,6 +96,7 @@ class Subject {
     }
     spec.method.method = method;
     spec.method.lambda = 5;
+    spec.train.precision = load.precision;
     spec.train.optimizer.weight_decay = load.model == ModelName::transformer_lm ? 0 : 5e-4;
     return spec;
   }
@@ -98,6 +109,7 @@ class Subject {
   std::unique_ptr<TrainStep> step_;
   Batch batch_;
   int64_t steps_ = 0;
+  int steps_at_a_time_ = 1;
 };
 
 }  // namespace
@@ -118,14 +130,24 @@ int main(int argc, char** argv) {
     } else if (std::strcmp(argv[i], "--model") == 0) {
       const std::string name = argv[++i];
       load.model = name == "deit_tiny"        ? ModelName::deit_tiny
+                   : name == "deit_base"      ? ModelName::deit_base
                    : name == "transformer_lm" ? ModelName::transformer_lm
                                               : ModelName::resnet18;
+    } else if (std::strcmp(argv[i], "--device") == 0) {
+      load.device = std::strcmp(argv[++i], "cuda") == 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+    } else if (std::strcmp(argv[i], "--precision") == 0) {
+      load.precision = std::strcmp(argv[++i], "bf16") == 0 ? Precision::bf16 : Precision::fp32;
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
       alone_too = true;
     } else {
       methods.push_back(argv[i]);
     }
   }
+  if (!load.device.is_cpu() && !torch::cuda::is_available()) {
+    std::fprintf(stderr, "step_bench: no GPU\n");
+    return 77;
+  }
+  at::globalContext().setAllowTF32CuDNN(false);
   at::set_num_threads(threads);
   MPI_Comm together = MPI_COMM_NULL, alone = MPI_COMM_NULL;
   MPI_Comm_dup(MPI_COMM_WORLD, &together);
@@ -146,6 +168,8 @@ int main(int argc, char** argv) {
     }
   }
   if (world.rank() == 0) {
-    std::printf("%s\n", nlohmann::json{{"ms", times}, {"peak_memory_mb", peak_memory_mb()}}.dump().c_str());
+    std::printf(
+        "%s\n",
+        nlohmann::json{{"ms", times}, {"peak_memory_mb", peak_memory_mb(load.device)}}.dump().c_str());
   }
 }

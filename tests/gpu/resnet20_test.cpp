@@ -1,4 +1,5 @@
-// ResNet-20 on the CPU and on the GPU, step by step.
+// ResNet-20 on the CPU and on the GPU, step by step, with the methods whose weights are continuous: one that
+// is rounded the other way would make two trainings of it.
 
 #include <gtest/gtest.h>
 
@@ -26,11 +27,10 @@ std::vector<double> losses(const RunSpec& spec, const DataSplits& data, at::Devi
 }
 
 TEST(ResNet20, FiftyStepsOnTheGpuAreThoseOfTheCpu) {
-  for (const Method method : {Method::fp32, Method::diffq, Method::qat, Method::lsq}) {
+  for (const Method method : {Method::fp32, Method::diffq}) {
     RunSpec spec;
     spec.model.name = ModelName::resnet20;
     spec.method.method = method;
-    spec.method.bits = 8;
     spec.method.lambda = 5;
     spec.train.batch_size = 32;
     spec.train.optimizer.lr = 0.01;

@@ -116,6 +116,29 @@ TEST_F(LoadSweepTest, ABatchLargerThanTheData) {
   EXPECT_EQ(refusal(), "");
 }
 
+TEST_F(LoadSweepTest, ATargetLiesBetweenTheLeastSizeAndTheStart) {
+  // conv1 400, conv2 12800, linear1 64 x 288, linear2 256 weights, of which two are large enough; the kept
+  // ones.
+  const double kept = 32 * (400 + 256 + 16 + 32 + 64 + 4 + 2 * (16 + 32)), groups = (12800 + 18432) / 8;
+  const double least = (kept + 2 * (12800 + 18432) + 2 * 72) / 8 / 1048576;
+  const double start = (kept + 8 * (12800 + 18432) + 2 * 72 + 3 * groups) / 8 / 1048576;
+  const auto with_target = [&](double target_mb) {
+    benchmark()["methods"] = {{{"method", "diffq"}, {"target_mb", {0.02, target_mb}}}};
+    return refusal();
+  };
+  EXPECT_EQ(with_target(least * 1.001), "");
+  EXPECT_EQ(with_target(start * 0.999), "");
+  for (const double target : {least * 0.999, start * 1.001}) {
+    char text[200];
+    std::snprintf(
+        text, sizeof(text),
+        "must be from %.6g, the least size (all at min_bits), to %.6g, the size at the start (all at "
+        "init_bits), not %.6g",
+        least, start, target);
+    EXPECT_EQ(with_target(target), file() + ": benchmarks[0].methods[0].target_mb: " + text);
+  }
+}
+
 TEST_F(LoadSweepTest, AModelThatCannotTakeTheData) {
   write_idx_set(data(), {.height = 2, .width = 2});
   const std::string message = refusal();

@@ -1,5 +1,7 @@
 #include "launcher/run_queue.h"
 
+#include <cmath>
+
 #include "tests/launcher/sweeps.h"
 
 namespace diffq {
@@ -29,6 +31,48 @@ TEST(RunQueue, HandsOutInOrderWhatIsReady) {
   EXPECT_TRUE(queue.exhausted()) << "what still runs starts nothing";
   EXPECT_EQ(queue.count(RunState::running), 3u);
   EXPECT_EQ(queue.count(RunState::done), 2u);
+}
+
+/// Four targets 1, 2, 4, 8 MB of one front and a run beside it.
+Sweep sweep_with_front() {
+  Sweep sweep = sweep_of({-1, -1, -1, -1, -1});
+  for (size_t i = 0; i < 5; ++i) {
+    Run& run = sweep.runs[i];
+    run.origin = "benchmarks[0].methods[0]";
+    run.spec.method.method = Method::diffq;
+    if (i == 4) continue;
+    run.front = "f";
+    run.spec.method.target_mb = std::exp2(double(i));
+  }
+  return sweep;
+}
+
+TEST(RunQueue, OfAFrontTheRunForItsLargestGap) {
+  const Sweep sweep = sweep_with_front();
+  RunQueue queue = fresh_queue(sweep);
+  EXPECT_EQ(queue.next(), 3u) << "the largest";
+  EXPECT_EQ(queue.next(), 0u) << "what runs has its target's size";
+  ASSERT_TRUE(queue.gap());
+  EXPECT_EQ(queue.gap()->high_mb, 8);
+  queue.finish(3, 7.95);
+  queue.finish(0, 0.99);
+  EXPECT_EQ(queue.next(), 1u);
+  EXPECT_EQ(queue.gap()->low_mb, 0.99);
+  EXPECT_EQ(queue.gap()->high_mb, 7.95);
+  EXPECT_EQ(queue.next(), 2u);
+  EXPECT_EQ(queue.next(), 4u);
+  EXPECT_FALSE(queue.gap());
+}
+
+TEST(RunQueue, AFrontGoesOnFromWhatIsThere) {
+  const Sweep sweep = sweep_with_front();
+  const double none = kNotApplicable;
+  RunQueue queue(sweep,
+                 {RunState::done, RunState::pending, RunState::running, RunState::done, RunState::done},
+                 every_run(sweep), {0.99, none, none, 7.95, 1.5});
+  EXPECT_EQ(queue.next(), 2u) << "the run beside it has filled the lower half";
+  EXPECT_EQ(queue.gap()->low_mb, 1.5);
+  EXPECT_EQ(queue.next(), 1u);
 }
 
 TEST(RunQueue, AFailureReachesWhatWaitsForIt) {

@@ -26,7 +26,7 @@ COLUMNS = {
     },
     "epochs": {
         "run_id": S, "epoch": I, "train_loss": F, "eval_loss": F, "metric": F, "size_mb": F, "expected_size_mb": F,
-        "mean_bits": F, "lr": F, "seconds": F,
+        "mean_bits": F, "lr": F, "seconds": F, "lambda": F,
     },
     "layers": {
         "run_id": S, "layer": S, "weights": I, "mean_bits": F, "min_bits": F, "max_bits": F,
@@ -128,7 +128,8 @@ def replace_table(file, table, fields):
 
 def check_files_of_others(sample, folder):
     with h5py.File(sample, "r") as file:
-        fields = [(name, file["runs"].dtype[name]) for name in file["runs"].dtype.names]
+        fields, epochs = ([(name, file[table].dtype[name]) for name in file[table].dtype.names]
+                          for table in ("runs", "epochs"))
     whole = "demo λ 2 2 1 2\n0123456789ab diffq\nba9876543210 lsq"
     assert read_back(sample) == whole
 
@@ -145,6 +146,9 @@ def check_files_of_others(sample, folder):
     assert variant(lambda file: replace_table(file, "runs", more)) == whole
     without = [field for field in fields if field[0] != "lambda"]
     assert variant(lambda file: replace_table(file, "runs", without)) == "/runs: has no column 'lambda'"
+    # Files from before λ was told of each epoch.
+    earlier = [field for field in epochs if field[0] != "lambda"]
+    assert variant(lambda file: replace_table(file, "epochs", earlier)) == whole
     narrow = [(name, "<f4" if name == "metric" else kind) for name, kind in fields]
     assert variant(lambda file: replace_table(file, "runs", narrow)) == "/runs: column 'metric' has another type of numbers"
     loose = [(name, h5py.string_dtype() if name == "model" else kind) for name, kind in fields if name != "config_json"]

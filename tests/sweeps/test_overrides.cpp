@@ -98,7 +98,7 @@ TEST(Only, Errors) {
   EXPECT_EQ(only_refusal("metod=qat"),
             "--only: metod: unknown field; did you mean \"method\"? The fields are bits, dataset, "
             "group_size, lambda, method, "
-            "model, seed");
+            "model, seed, target_mb");
   EXPECT_EQ(
       only_refusal("method=qad"),
       "--only: method: unknown word \"qad\"; did you mean \"qat\"? The words are fp32, ptq, qat, lsq, diffq");

@@ -54,6 +54,32 @@ TEST(RunId, OnlyTheKeysOfTheMethod) {
       R"("noise":"gaussian","parametrisation":"bits","rank_noise":"independent","start":null})");
 }
 
+TEST(RunId, APresetStandsForItsSettings) {
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.methods.0.preset=published"}), last_id(kDiffq));
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.methods.0.preset=published", "benchmarks.0.methods.0.clip=minmax",
+                             "benchmarks.0.methods.0.frozen=0"}),
+            last_id(kDiffq));
+  MethodSpec strong;
+  apply_preset(Preset::strong, strong);
+  const auto method =
+      read_text(kDiffq, {"benchmarks.0.methods.0.preset=strong", "benchmarks.0.methods.0.noise=uniform"})
+          .runs.back()
+          .spec.method;
+  EXPECT_EQ(method.noise, NoiseKind::uniform) << "what is said beside it counts";
+  EXPECT_EQ(method.clip, strong.clip);
+  EXPECT_EQ(method.frozen, strong.frozen);
+}
+
+TEST(RunId, ATargetTakesThePlaceOfLambda) {
+  const auto run = read_text(with_methods(R"({"method": "diffq", "target_mb": [0.05, 0.1]})")).runs.back();
+  EXPECT_EQ(run.spec.method.target_mb, 0.1);
+  EXPECT_FALSE(run.config["method"].contains("lambda"));
+  EXPECT_EQ(run.config["method"]["target_mb"], 0.1);
+  nlohmann::json config = run.config;
+  config["data"]["root"] = "d";
+  EXPECT_EQ(read_model_config(config.dump(), "a file").method.target_mb, 0.1);
+}
+
 TEST(RunId, UnchangedByHowItIsWritten) {
   const std::string id = last_id(kDiffq);
   const std::string rewritten = R"(// a comment
@@ -86,6 +112,11 @@ TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
                              "benchmarks.0.methods.0.init_bits=7",
                              "benchmarks.0.methods.0.max_bits=14",
                              "benchmarks.0.methods.0.rank_noise=shared",
+                             "benchmarks.0.methods.0.noise=matched",
+                             "benchmarks.0.methods.0.clip=mse",
+                             "benchmarks.0.methods.0.frozen=0.2",
+                             "benchmarks.0.methods.0.preset=strong",
+                             "benchmarks.0.eval={\"recalibrate_batchnorm\": 10}",
                              "benchmarks.0.train.batch_size=64",
                              "benchmarks.0.train.accumulate_steps=2",
                              "benchmarks.0.train.max_grad_norm=5",

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "tests/sweeps/sweep_text.h"
@@ -35,6 +36,25 @@ TEST(SweepFiles, ImageSmall) {
     EXPECT_EQ(run.spec.model.name, ModelName::resnet20);
     EXPECT_EQ(run.spec.data.augment.shift, 2);
   }
+}
+
+TEST(SweepFiles, AblationHasEveryOptionAloneAndTogetherAtThreeSizes) {
+  const Sweep sweep = read_text(shipped("ablation.json"));
+  ASSERT_EQ(sweep.runs.size(), 3u * (5 * (1 + 3 + 3 + 6) + 3 * 12) + 3 * 3);
+  std::map<DataName, std::set<double>> targets;
+  std::map<DataName, std::set<std::string>> settings;  // of DiffQ, but for the size
+  for (const auto& run : sweep.runs) {
+    if (run.spec.method.method != Method::diffq) continue;
+    targets[run.spec.data.name].insert(run.spec.method.target_mb);
+    nlohmann::json method = run.config["method"];
+    method.erase("target_mb");
+    settings[run.spec.data.name].insert(method.dump() + run.config["eval"].dump());
+    const double steps = run.spec.data.name == DataName::mnist ? 200 : run.spec.data.name == DataName::text ? 401 : 166;
+    EXPECT_GE(steps * run.spec.method.bits_lr, 4) << run.origin;
+    EXPECT_LE(steps * run.spec.method.bits_lr, 9) << run.origin;
+  }
+  for (const auto& [data, sizes] : targets) EXPECT_EQ(sizes.size(), 3u);
+  for (const auto& [data, different] : settings) EXPECT_EQ(different.size(), data == DataName::mnist ? 7u : 6u);
 }
 
 TEST(SweepFiles, MethodsIsTheDemoWithAllMethodsAndThreeSeeds) {

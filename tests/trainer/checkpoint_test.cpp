@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "tests/support/idx_files.h"
+#include "tests/support/test_device.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
 #include "trainer/train_run.h"
@@ -51,6 +52,7 @@ class CheckpointTest : public testing::Test {
       context.model_file = folder_.path() / "model.safetensors";
       context.start_file = start_file();
       context.checkpoint_folder = checkpoints();
+      context.kernels = kernels_;
       int64_t step = 0;
       context.on_resume = [&](const Resumption& from) {
         step = (from.epoch - 1) * 10 + from.step;
@@ -101,8 +103,22 @@ class CheckpointTest : public testing::Test {
     forget();
     SetUp();
   }
+  /// That two ranks stopped at some steps and started again end as if they had not been.
+  void check_stops(const RunSpec& spec) {
+    start_again();
+    const Ended whole = train(spec, 2);
+    for (const int64_t stop : {4, 9, 15, 16, 17, 29}) {
+      start_again();
+      train(spec, 2, stop);
+      const Ended resumed = train(spec, 2);
+      EXPECT_EQ(resumed.first_step, stop + 1);
+      EXPECT_EQ(resumed.record, whole.record) << "stopped before step " << stop;
+      EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
+    }
+  }
 
   TemporaryFolder folder_;
+  const UpdateKernels* kernels_ = nullptr;  ///< of RunContext
 };
 
 TEST_F(CheckpointTest, ARunStoppedAnywhereEndsAsIfItNeverHadBeen) {
@@ -131,6 +147,46 @@ TEST_F(CheckpointTest, ARunStoppedAnywhereEndsAsIfItNeverHadBeen) {
       EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
     }
   }
+}
+
+/// As on a GPU: what a step came to is known a step later, so that it is left a step later too.
+TEST_F(CheckpointTest, WithResultsThatComeLateToo) {
+  for (const auto& [method, ranks] : {std::pair{Method::diffq, 1}, {Method::fp32, 2}}) {
+    const RunSpec spec = stateful_spec(method, OptimizerName::adam);
+    kernels_ = nullptr;
+    start_again();
+    const Ended cpu = train(spec, ranks);
+    kernels_ = &test_update_kernels();
+    start_again();
+    const Ended whole = train(spec, ranks);
+    EXPECT_EQ(whole.record, cpu.record);
+    EXPECT_TRUE(whole.model == cpu.model);
+    for (const int64_t stop : {0, 7, 8, 9, 10, 29}) {
+      start_again();
+      EXPECT_TRUE(train(spec, ranks, stop).record.is_null());
+      const int64_t left = stop % 10 == 9 ? stop + 1 : stop + 2;  // an epoch's end waits for its last step
+      EXPECT_EQ(kept_steps().front(), left);
+      const Ended resumed = train(spec, ranks);
+      EXPECT_EQ(resumed.first_step, left);
+      EXPECT_EQ(resumed.record, whole.record) << "stopped before step " << stop;
+      EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
+    }
+  }
+}
+
+TEST_F(CheckpointTest, OnTheWayToATarget) {
+  RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  spec.method.target_mb = 0.014;
+  check_stops(spec);
+}
+
+TEST_F(CheckpointTest, BeforeAndAfterTheBitsAreFrozen) {
+  RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  apply_preset(Preset::strong, spec.method);
+  spec.method.target_mb = 0.014;
+  spec.method.frozen = 0.45;  // from step 17 of 30
+  spec.eval.recalibrate_batchnorm = 2;
+  check_stops(spec);
 }
 
 TEST_F(CheckpointTest, StoppedAtEveryFewSteps) {

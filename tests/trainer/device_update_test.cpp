@@ -62,6 +62,7 @@ TEST(DeviceUpdate, OptimizersAreThoseOfTheCpu) {
       TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
       for (int step = 0; step < 5; ++step) {
         const StepResult expected = cpu.step(step), result = device.step(step);
+        EXPECT_EQ(result.step, step);
         EXPECT_NEAR(result.loss, expected.loss, loss_tolerance());
         EXPECT_NEAR(result.gradient_norm, expected.gradient_norm,
                     (loss_tolerance() + 1e-12) * expected.gradient_norm);
@@ -73,6 +74,8 @@ TEST(DeviceUpdate, OptimizersAreThoseOfTheCpu) {
 }
 
 TEST(DeviceUpdate, FiftyStepsOfEachMethodStayBesideTheCpus) {
+  // Where the model runs on another device too, a weight may be rounded the other way.
+  const double tolerance = test_device().is_cpu() ? 1e-3 : 2e-2;
   for (const Method method : {Method::diffq, Method::lsq, Method::qat, Method::ptq}) {
     RunSpec spec = small_spec(method);
     spec.train.max_grad_norm = 0.5;
@@ -84,16 +87,16 @@ TEST(DeviceUpdate, FiftyStepsOfEachMethodStayBesideTheCpus) {
     double last = 0;
     for (int step = 0; step < 50; ++step) {
       const StepResult expected = cpu.step(step), result = device.step(step);
-      ASSERT_NEAR(result.loss, expected.loss, 1e-3) << "step " << step;
+      ASSERT_NEAR(result.loss, expected.loss, tolerance) << "step " << step;
       last = expected.loss;
     }
     EXPECT_LT(last, 1.2);
     EXPECT_GT(difference(start, cpu.store.master()), 0.1) << "it trains";
-    EXPECT_LT(difference(device.store.master(), cpu.store.master()), 1e-3);
+    EXPECT_LT(difference(device.store.master(), cpu.store.master()), tolerance);
     if (cpu.store.own().numel() > 0) {
-      EXPECT_LT(difference(device.store.own(), cpu.store.own()), 1e-3);
+      EXPECT_LT(difference(device.store.own(), cpu.store.own()), tolerance);
     }
-    EXPECT_NEAR(device.parts.quantizer->size_mb(), cpu.parts.quantizer->size_mb(), 1e-4);
+    EXPECT_NEAR(device.parts.quantizer->size_mb(), cpu.parts.quantizer->size_mb(), 0.1 * tolerance);
   }
 }
 

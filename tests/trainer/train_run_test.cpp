@@ -6,7 +6,9 @@
 #include <map>
 #include <mutex>
 
+#include "datasets/loader.h"
 #include "tests/support/idx_files.h"
+#include "tests/support/test_device.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
 #include "trainer/model_file.h"
@@ -99,6 +101,95 @@ TEST(TrainRun, SizeFallsAsLambdaGrows) {
     EXPECT_NEAR(record.run.size_mb, sizes.back(), 0.1 * sizes.back());
   }
   for (size_t i = 1; i < sizes.size(); ++i) EXPECT_LT(sizes[i], sizes[i - 1]);
+}
+
+TEST(TrainRun, EndsAtTheTargetFromBelow) {
+  TemporaryFolder folder;
+  for (const double target : {0.0085, 0.012, 0.018}) {
+    for (const double ema : {0.0, 0.9}) {
+      RunSpec spec = learning_spec(Method::diffq);
+      spec.method.target_mb = target;
+      spec.train.ema = ema;
+      RunContext context = context_named("0123456789ab");
+      context.model_file = folder.path() / "model.safetensors";
+      const RunRecord record = run_alone(spec, context);
+      EXPECT_LE(record.run.size_mb, target);
+      EXPECT_GT(record.run.size_mb, 0.99 * target);
+      EXPECT_EQ(record.epochs.back().size_mb, record.run.size_mb);
+      EXPECT_GT(record.run.metric, 80);
+      int64_t packed = 0;  // the levels, ranges and widths of the file
+      const PackedModel file = PackedModel::read(context.model_file);
+      for (const ModelTensor& tensor : file.tensors()) packed += static_cast<int64_t>(tensor.bytes.size());
+      EXPECT_LT(static_cast<double>(packed), record.run.size_mb * 1048576 + 3 * 17);
+      for (const EpochRow& row : record.epochs) EXPECT_GE(row.lambda, 0);
+    }
+  }
+}
+
+TEST(TrainRun, FrozenBitsStayWhileWeightsLearnOn) {
+  RunSpec spec = learning_spec(Method::diffq);
+  spec.method.lambda = 20;
+  const RunRecord free = run_alone(spec);
+  EXPECT_NE(free.epochs[3].mean_bits, free.epochs[1].mean_bits);
+  for (const Clip clip : {Clip::minmax, Clip::mse}) {
+    for (const double ema : {0.0, 0.9}) {
+      spec.method.clip = clip;
+      spec.method.frozen = 0.5;
+      spec.train.ema = ema;
+      const RunRecord record = run_alone(spec);
+      for (size_t epoch : {2, 3}) EXPECT_EQ(record.epochs[epoch].size_mb, record.epochs[2].size_mb);
+      EXPECT_EQ(record.epochs[2].expected_size_mb, record.epochs[3].expected_size_mb);
+      EXPECT_EQ(record.epochs[1].lambda, 20);
+      EXPECT_EQ(record.epochs[2].lambda, 0);
+      EXPECT_LT(record.epochs[3].eval_loss, record.epochs[1].eval_loss);
+      EXPECT_GT(record.run.metric, 80);
+    }
+  }
+  spec.method.target_mb = 0.012;
+  const RunRecord fitted = run_alone(spec);
+  EXPECT_LE(fitted.run.size_mb, 0.012);
+  EXPECT_GT(fitted.run.size_mb, 0.99 * 0.012);
+  EXPECT_EQ(fitted.epochs[2].size_mb, fitted.run.size_mb) << "met before the bits are frozen";
+}
+
+TEST(TrainRun, BatchNormIsMeasuredAnewForEachEvaluation) {
+  TemporaryFolder folder;
+  RunSpec spec = learning_spec(Method::qat);
+  spec.method.bits = 2;
+  spec.model.batchnorm = true;
+  RunContext context = context_named("1");
+  context.model_file = folder.path() / "model.safetensors";
+  const auto first_means = [&](int64_t batches) {
+    spec.eval.recalibrate_batchnorm = batches;
+    run_alone(spec, context);
+    const auto task = make_small_task(spec);
+    load_module(PackedModel::read(context.model_file), task->module());
+    // The first layer sees the pictures alone: what its statistics are of can be said by hand.
+    at::Tensor mean, weight, bias;
+    for (const auto& buffer : task->module().named_buffers())
+      if (buffer.key() == "bn1.running_mean") mean = buffer.value();
+    for (const auto& parameter : task->module().named_parameters()) {
+      if (parameter.key() == "conv1.weight") weight = parameter.value();
+      if (parameter.key() == "conv1.bias") bias = parameter.value();
+    }
+    const DataSplits data = memory_splits();
+    const auto lists = training_batches(320, 32, 1, spec.seed, 0, 0, 1);
+    at::Tensor expected = at::zeros_like(mean);
+    for (int64_t i = 0; i < std::max<int64_t>(1, batches); ++i) {
+      const at::Tensor seen =
+          torch::conv2d(data.train->batch(lists[static_cast<size_t>(i)], {}).input, weight, bias, 2, 2);
+      expected += seen.mean({0, 2, 3}) / static_cast<double>(std::max<int64_t>(1, batches));
+    }
+    return (mean - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+  };
+  EXPECT_LT(first_means(3), 1e-4);
+  EXPECT_GT(first_means(0), 1e-3) << "those of training are of other weights";
+}
+
+TEST(TrainRun, LambdaOfEachEpochIsInItsRow) {
+  for (const EpochRow& row : run_alone(learning_spec(Method::diffq)).epochs) EXPECT_EQ(row.lambda, 1);
+  for (const EpochRow& row : run_alone(learning_spec(Method::qat)).epochs)
+    EXPECT_TRUE(std::isnan(row.lambda));
 }
 
 TEST(TrainRun, InitialWeightsAreThoseOfTheSeedAndModel) {
@@ -223,18 +314,23 @@ class PoisonedData : public MemoryData {
   mutable std::atomic<int> batches_ = 0;
 };
 
-TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
+class SkippedSteps : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ResultsComeLate, SkippedSteps, testing::Bool());
+
+TEST_P(SkippedSteps, EndTheRunWhenTooManyComeInARow) {
+  RunContext context = context_named("1");
+  if (GetParam()) context.kernels = &test_update_kernels();
   DataSplits data = memory_splits();
   data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
   RunSpec spec = learning_spec(Method::diffq);
   spec.train.max_skipped_steps = 4;
-  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context); }),
             "step 7 (epoch 1): the loss is not finite, 4 steps in a row");
 
   // The count goes on over the end of an epoch, here of 10 steps.
   data.train = std::make_shared<PoisonedData>(320, kSmallShape, 1);
   spec.train.max_skipped_steps = 12;
-  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context_named("1")); }),
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, *single_rank(), context); }),
             "step 15 (epoch 2): the loss is not finite, 12 steps in a row");
 
   // Two bad batches in a row, again and again, are skipped and counted.
@@ -250,7 +346,7 @@ TEST(TrainRun, EndsAfterTooManySkippedStepsInARow) {
   };
   data.train = std::make_shared<Hiccups>(320, kSmallShape, 1);
   spec.train.max_skipped_steps = 3;
-  const RunRecord record = train_run(spec, data, *single_rank(), context_named("1"));
+  const RunRecord record = train_run(spec, data, *single_rank(), context);
   EXPECT_EQ(record.run.skipped_steps, 4 * 4);
   EXPECT_EQ(record.run.steps, 40);
   EXPECT_TRUE(std::isfinite(record.epochs[3].train_loss));

@@ -381,7 +381,7 @@ TEST(TrainStep, WhenTwoRanksFailTheLowestGivesTheReason) {
   run_as_ranks(3, [&](Communicator& communicator) {
     TrainingRig rig(spec, data, communicator);
     const std::string failure = failure_of([&] {
-      rig.train_step.run(0, 0.1, [&]() -> Batch {
+      rig.train_step.run(0, {.lr = 0.1, .lambda = 1}, [&]() -> Batch {
         if (communicator.rank() == 0) return data.train->batch(std::array<int64_t, 2>{1, 2}, {});
         throw std::runtime_error("rank " + std::to_string(communicator.rank()) + "\ncan't read");
       });
@@ -401,7 +401,7 @@ TEST(TrainStep, AFailingUpdateIsThisRanksOwnUntilTheNextStep) {
     const std::string own = failure_of([&] { rig.step(0); });
     EXPECT_EQ(own, communicator.rank() == 1 ? "alone: add_size_gradient failed" : "");
     const std::string next = failure_of([&] {
-      rig.train_step.run(1, 0.1, [&] {
+      rig.train_step.run(1, {.lr = 0.1, .lambda = 1}, [&] {
         if (!own.empty()) throw std::runtime_error("told");
         return data.train->batch(std::array<int64_t, 2>{1, 2}, {});
       });

@@ -85,7 +85,7 @@ StepResult TrainingRig::step(int64_t number) {
       training_batches(data_.train->size(), spec.train.batch_size, spec.train.accumulate_steps, spec.seed,
                        number / steps, communicator_.rank(), communicator_.size(), number % steps);
   size_t next = 0;
-  const auto result = train_step.run(number, spec.train.optimizer.lr,
+  const auto result = train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda},
                                      [&] { return data_.train->batch(batches[next++], {}); });
   return result ? *result : train_step.settle().value();
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Batches on the device that a model is on.
+// A training on its device, the CPU or a GPU.
 
 #include "datasets/dataset.h"
 
@@ -11,6 +11,9 @@ namespace diffq {
 
 /// The batch itself on the CPU. On a GPU a copy that the host does not wait for.
 Batch on_device(const Batch& batch, at::Device device);
+/// Before anything is trained there: on a GPU as on the CPU as far as that goes, without TF32 in convolutions
+/// and with the same sums every time.
+void prepare_device(at::Device device);
 /// Where a module's parameters are.
 at::Device device_of(const torch::nn::Module& module);
 

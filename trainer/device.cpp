@@ -1,4 +1,4 @@
-#include "trainer/device_batch.h"
+#include "trainer/device.h"
 
 #include <torch/torch.h>
 
@@ -11,6 +11,12 @@ Batch on_device(const Batch& batch, at::Device device) {
     return tensor.pin_memory().to(device, /*non_blocking=*/true);
   };
   return {copy(batch.input), copy(batch.target)};
+}
+
+void prepare_device(at::Device device) {
+  if (device.is_cpu()) return;
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
 }
 
 at::Device device_of(const torch::nn::Module& module) {

@@ -1,0 +1,75 @@
+"""The tables of docs/ablation.md from the results of sweeps/ablation.json: at each size, by how much the metric of each
+setting is better than that of published DiffQ of the same seed, with a 95 % interval (Student's t over seeds).
+
+usage: ablation.py DIR
+Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done.
+"""
+import collections
+import json
+import math
+import sys
+
+import h5py
+import numpy as np
+from scipy import stats
+
+BITS = (2, 3, 4)
+
+
+def setting_of(config):
+    """What tells a run from published DiffQ."""
+    method = config["method"]
+    if method["method"] != "diffq":
+        return method["method"]
+    options = [f"{key} {method[key]}" for key in ("clip", "frozen") if key in method]
+    if method["noise"] != "gaussian":
+        options.insert(0, f"noise {method['noise']}")
+    if "recalibrate_batchnorm" in config["eval"]:
+        options.append("BatchNorm measured anew")
+    return ", ".join(options) or "published"
+
+
+def read(path):
+    """benchmark -> (bits of the size, setting) -> seed -> metric, higher is better; and the sizes."""
+    with h5py.File(path, "r") as file:
+        rows = [row for row in file["runs"][:] if row["status"] == b"done"]
+    configs = [json.loads(row["config_json"]) for row in rows]
+    metrics = collections.defaultdict(lambda: collections.defaultdict(dict))
+    sizes = collections.defaultdict(lambda: collections.defaultdict(list))
+    for benchmark in {row["benchmark"] for row in rows}:
+        targets = sorted({config["method"]["target_mb"] for row, config in zip(rows, configs)
+                          if row["benchmark"] == benchmark and "target_mb" in config["method"]})
+        for row, config in zip(rows, configs):
+            method = config["method"]
+            if row["benchmark"] != benchmark or method["method"] == "fp32":
+                continue
+            bits = method.get("bits") or BITS[targets.index(method["target_mb"])]
+            key = bits, setting_of(config)
+            metrics[benchmark.decode()][key][int(row["seed"])] = row["metric"] * (1 if row["higher_is_better"] else -1)
+            sizes[benchmark.decode()][key].append(row["size_mb"])
+    return metrics, sizes
+
+
+def difference(ours, theirs):
+    """Mean of ours − theirs over the seeds that both have, and half the width of its interval."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    values = np.array([ours[seed] - theirs[seed] for seed in seeds])
+    if len(values) < 2:
+        return (values.mean() if len(values) else math.nan), math.nan
+    return values.mean(), stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+
+
+def main():
+    metrics, sizes = read(f"{sys.argv[1]}/results.h5")
+    for benchmark in sorted(metrics):
+        print(f"\n## {benchmark}\n\n| bits | setting | seeds | size MB | metric | better than published by |")
+        print("|--:|:--|--:|--:|--:|--:|")
+        for (bits, setting), values in sorted(metrics[benchmark].items()):
+            mean, half = difference(values, metrics[benchmark].get((bits, "published"), {}))
+            better = "–" if setting == "published" or math.isnan(mean) else f"{mean:+.3f} ± {half:.3f}"
+            print(f"| {bits} | {setting} | {len(values)} | {np.mean(sizes[benchmark][bits, setting]):.4f} "
+                  f"| {abs(np.mean(list(values.values()))):.3f} | {better} |")
+
+
+if __name__ == "__main__":
+    main()
