@@ -73,15 +73,16 @@ NcclCommunicator::~NcclCommunicator() {
 
 // Not an abort: other ranks may still be reading what this one has for them.
 void NcclCommunicator::leave() {
-  if (communicator_ == nullptr) return;
-  api_.finalize(communicator_);
   const auto began = std::chrono::steady_clock::now();
-  while (api_.state(communicator_) == NcclState::in_progress) {
-    if (std::chrono::steady_clock::now() - began > kLeaveLimit) return abort();
+  std::unique_lock lock(mutex_);
+  if (communicator_ != nullptr) api_.finalize(communicator_);
+  while (communicator_ != nullptr && api_.state(communicator_) == NcclState::in_progress) {
+    if (std::chrono::steady_clock::now() - began > kLeaveLimit) throw std::runtime_error("ranks don't leave");
+    lock.unlock();
     std::this_thread::sleep_for(kPollPause);
+    lock.lock();
   }
-  const std::lock_guard lock(mutex_);
-  api_.destroy(communicator_);
+  if (communicator_ != nullptr) api_.destroy(communicator_);
   communicator_ = nullptr;
 }
 

@@ -69,7 +69,7 @@ struct PullBackScale {
         const float u = segment.master[chunk.begin + i] / scale;
         float& gradient = segment.gradient[chunk.begin + i];
         sum += static_cast<double>(gradient) * static_cast<double>(levels.scale_slope(u));
-        if (!levels.has(u)) gradient = 0;
+        if (levels.inside(u) == 0) gradient = 0;
       }
       shared.sums[thread] = sum;
     });

@@ -51,11 +51,12 @@ struct ScaleLevels {
     const float above = u < lowest ? lowest : u;
     return above > highest ? highest : above;
   }
-  DIFFQ_BOTH bool has(float u) const { return (u >= lowest) & (u <= highest); }
+  /// 1 where the weight is not clipped, else 0.
+  DIFFQ_BOTH float inside(float u) const { return static_cast<float>((u >= lowest) & (u <= highest)); }
   /// ∂w̃/∂scale: round(u) - u inside, outside the level of the clip's edge, where the weight has no say.
   DIFFQ_BOTH float scale_slope(float u) const {
-    const float level = clamped(u), inside = static_cast<float>(has(u));
-    return round_half_even(level) - inside * level;
+    const float level = clamped(u);
+    return round_half_even(level) - inside(u) * level;
   }
   /// Keeps the scale's steps in proportion to the weights' (section 2.2 of arXiv:1902.08153).
   DIFFQ_BOTH double gradient_part(int64_t weights) const {

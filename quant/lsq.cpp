@@ -79,7 +79,7 @@ double Lsq::pull_back_piece(const Piece& piece) {
   float slopes[kPieceEntries], inside[kPieceEntries];
   for (int64_t k = 0; k < n; ++k) {
     const float u = master[k] / scale;
-    inside[k] = static_cast<float>(levels.has(u));
+    inside[k] = levels.inside(u);
     slopes[k] = levels.scale_slope(u);
   }
   const double sum = ordered_dot(gradient, slopes, n);

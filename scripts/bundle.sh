@@ -33,6 +33,7 @@ copy_programs() {
   local program
   for program in build/diffq build/tests/{gpu,bench,mpi,quant}/*; do
     if [ ! -f "$program" ] || ! is_program "$program"; then continue; fi
+    case "$program" in */faulty_sweep | */sweep_bench | */bss_bench | */loader_bench) continue ;; esac  # nothing of a GPU's
     mkdir -p "$root/$(dirname "$program")"
     cp "$program" "$root/$program"
     strip "$root/$program"
@@ -53,6 +54,7 @@ copy_openmpi() {
   cp "$(readlink -f "$(command -v orted)")" "$root/openmpi/bin/orted"
   mkdir -p "$root/openmpi/lib/openmpi3" "$root/openmpi/share"
   cp "$libdir"/openmpi3/*.so "$root/openmpi/lib/openmpi3"
+  rm -f "$root"/openmpi/lib/openmpi3/mca_{atomic,memheap,scoll,spml,sshmem}_*.so  # OpenSHMEM's
   cp -r "$pkgdatadir" "$root/openmpi/share/openmpi"
   cp /etc/openmpi/openmpi-mca-params.conf "$root/openmpi/etc"
   mkdir -p "$root/openmpi/pmix"
@@ -90,7 +92,7 @@ for name in diffq mpirun; do cp scripts/bundle/start.sh "$root/bin/$name"; done
 rm "$root/start.sh"
 sed -i "s/@C_LIBRARY@/$(c_library)/; s/@TORCH@/$(sed -n "s/^  echo torch==//p" scripts/setup.sh)/" "$root/environment.sh"
 mkdir -p "$(dirname "$out")"
-XZ_OPT="-9 -T2" tar -C "$stage" -cJf "$out.part" diffq-bundle
+XZ_OPT="--x86 --lzma2=preset=9e,dict=128MiB" tar --sort=name -C "$stage" -cJf "$out.part" diffq-bundle
 mv "$out.part" "$out"
 size=$(stat -c %s "$out")
 echo "bundle: $out, $((size >> 20)) MiB"

@@ -4,6 +4,7 @@
 
 #include "datasets/loader.h"
 #include "datasets/order.h"
+#include "trainer/device.h"
 
 namespace diffq {
 namespace {
@@ -48,12 +49,13 @@ void recalibrate_batchnorm(const RunSpec& spec, Task& task, const Dataset& train
     auto batches = training_batches(train.size(), spec.train.batch_size, /*accumulate_steps=*/1, spec.seed,
                                     /*epoch=*/0, /*rank=*/0, /*ranks=*/1);
     batches.resize(std::min(batches.size(), static_cast<size_t>(spec.eval.recalibrate_batchnorm)));
+    const at::Device device = device_of(task.module());
     Loader loader(train, batches, std::nullopt, spec.data.workers);
     double count = 0;
     while (const auto batch = loader.next()) {
       ++count;  // a running mean of all batches so far
       for (Statistics& each : all) each.options->momentum(1 / count);
-      task.evaluate(*batch);
+      task.evaluate(on_device(*batch, device));
     }
   } catch (const std::exception& error) {
     failure = reason_of(error);

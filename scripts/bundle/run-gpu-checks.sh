@@ -22,6 +22,20 @@ check() {
   printf '\n== %s\n$ %s\n%s\n-- %s after %d s\n' "$title" "$*" "$output" "$verdict" $((SECONDS - began))
 }
 
+measure() {
+  for bench in build/tests/bench/gpu_bench build/tests/gpu/*_bench; do
+    if [ -x "$bench" ]; then check "bench $(basename "$bench")" 1800 "$bench"; fi
+  done
+  for precision in fp32 bf16; do
+    for model in "resnet18 --batch 128" "deit_base --batch 64"; do
+      # shellcheck disable=SC2086
+      check "steps of $model, $precision" 1800 build/tests/bench/step_bench fp32 diffq --device cuda --steps 20 \
+        --precision $precision --model $model
+    done
+  done
+  if [ -e tests/bench/compare_gpu.py ]; then check "beside Python's torch" 3600 python3 tests/bench/compare_gpu.py; fi
+}
+
 {
   echo "diffq $(bin/diffq --version) on $(uname -nsr), $(date -u +%FT%TZ), torch $torch_version, $(nproc) cores"
   nvidia-smi 2>&1 || echo "nvidia-smi: not there"
@@ -34,17 +48,7 @@ check() {
   if [ -x build/tests/gpu/nccl_ranks ]; then
     check "NCCL, 2 ranks" 600 mpirun -q -n 2 --oversubscribe --bind-to none build/tests/gpu/nccl_ranks
   fi
-  for bench in build/tests/bench/gpu_bench build/tests/gpu/*_bench; do
-    if [ -x "$bench" ]; then check "bench $(basename "$bench")" 1800 "$bench"; fi
-  done
-  for precision in fp32 bf16; do
-    for model in "resnet18 --batch 128" "deit_base --batch 64"; do
-      # shellcheck disable=SC2086
-      check "steps of $model, $precision" 1800 build/tests/bench/step_bench fp32 diffq --device cuda --steps 20 \
-        --precision $precision --model $model
-    done
-  done
-  if [ -e tests/bench/compare_gpu.py ]; then check "beside Python's torch" 3600 python3 tests/bench/compare_gpu.py; fi
+  if nvidia-smi -L >/dev/null 2>&1; then measure; else echo "no GPU: nothing is measured"; fi
   printf '\n== Summary\n'
   printf '%s\n' "${summary[@]}"
 } >"$report"

@@ -40,7 +40,7 @@ def make_root(root):
 
 def inside(root, command, bound=BOUND, limit=600):
     """In the root, with mounts that end with the command."""
-    mounts = [f"mount -t proc proc {root}/proc", f"mount --bind /dev {root}/dev", f"mount -t tmpfs tmpfs {root}/dev/shm"]
+    mounts = [f"mount -t proc proc {root}/proc", f"mount -t sysfs sys {root}/sys", f"mount --bind /dev {root}/dev", f"mount -t tmpfs tmpfs {root}/dev/shm"]
     for folder, place in bound.items():
         mounts += [f"mkdir -p {root}{place}", f"mount --bind {folder} {root}{place}"]
     script = "set -e; " + "; ".join(mounts) + f'; exec chroot {root} /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root sh -c "$1"'
