@@ -159,7 +159,7 @@ TEST(DeviceUpdate, ResultsComeAStepLater) {
   std::vector<double> expected;
   for (int step = 0; step < 3; ++step) expected.push_back(cpu.step(step).loss);
   const auto run = [&](int step) {
-    return device.train_step.run(step, spec.train.optimizer.lr, [&] {
+    return device.train_step.run(step, {spec.train.optimizer.lr, spec.method.lambda}, [&] {
       std::vector<int64_t> samples =
           training_batches(data.train->size(), spec.train.batch_size, 1, spec.seed, 0, 0, 1, step).front();
       return data.train->batch(samples, {});
@@ -185,7 +185,7 @@ TEST(DeviceUpdate, AFailureEndsTheRunOnAllRanksForTheSameReason) {
     TrainingRig rig(spec, data, communicator, device_parts(spec));
     reasons[static_cast<size_t>(communicator.rank())] = failure_of([&] {
       for (int step = 0; step < 4; ++step) {
-        rig.train_step.run(step, 0.1, [&]() -> Batch {
+        rig.train_step.run(step, {0.1, spec.method.lambda}, [&]() -> Batch {
           if (step == 1 && communicator.rank() == 1) throw std::runtime_error("unreadable");
           const std::vector<int64_t> samples{0, 1, 2, 3};
           return data.train->batch(samples, {});
@@ -204,7 +204,8 @@ TEST(DeviceUpdate, AloneAFailureIsToldAtOnce) {
   const auto alone = single_rank();
   TrainingRig rig(spec, data, *alone, device_parts(spec));
   EXPECT_EQ(failure_of([&] {
-              rig.train_step.run(0, 0.1, []() -> Batch { throw std::runtime_error("unreadable"); });
+              rig.train_step.run(0, {0.1, spec.method.lambda},
+                                 []() -> Batch { throw std::runtime_error("unreadable"); });
             }),
             "unreadable");
 }
