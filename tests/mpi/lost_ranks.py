@@ -24,7 +24,7 @@ def lose(folder, fault, code):
 
 def test_a_rank_that_sleeps(folder):
     errors, places = lose(folder, "asleep", 75)
-    assert set(places) == set(range(RANKS)), "every rank tells"
+    assert set(places) == set(range(RANKS)), places
     assert places.pop(LAST) == "{seq 6, op all-reduce, bytes 256, bucket 0}"
     assert set(places.values()) == {"{seq 7, op all-reduce, bytes 256, bucket 0}"}
     for error in errors:
@@ -34,7 +34,8 @@ def test_a_rank_that_sleeps(folder):
 
 def test_a_rank_that_is_suspended(folder):
     errors, places = lose(folder, "suspended", 75)
-    assert set(places) == set(range(LAST))
+    places.pop(LAST, None)  # mpirun wakes it up to end it
+    assert set(places) == set(range(LAST)), places
     for error in errors:
         assert f"rank {LAST}/{RANKS} host0 is behind: it gives no answer" in error, error
 
