@@ -78,7 +78,8 @@ class Subject {
 
   double step_ms() {
     const auto start = std::chrono::steady_clock::now();
-    for (int k = 0; k < steps_at_a_time_; ++k) step_->run(steps_++, 0.01, [&] { return batch_; });
+    for (int k = 0; k < steps_at_a_time_; ++k)
+      step_->run(steps_++, {0.01, spec_.method.lambda}, [&] { return batch_; });
     step_->settle();
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count() /
            steps_at_a_time_;
