@@ -6,5 +6,5 @@ scripts/setup.sh --test --data
 scripts/fetch_data.sh imagenet_tiles
 scripts/fetch_data.sh stempeg
 cmake --preset release >/dev/null
-cmake --build build --target diffq tests
+cmake --build build --target diffq tests benches
 exec ctest --test-dir build --output-on-failure "$@"
