@@ -193,44 +193,38 @@ NcclComm* NcclStandIn::init_rank(int ranks, const NcclId& id, int rank) {
   return communicator;
 }
 
-void NcclStandIn::all_reduce_mean(float* data, size_t count, NcclComm* communicator, GpuStream* stream) {
-  const std::string call = "ncclAllReduce " + std::to_string(count) + " floats, mean";
+void NcclStandIn::collective(const std::string& function, const std::string& call, void* data, size_t bytes,
+                             NcclComm* communicator, GpuStream* stream,
+                             const std::function<void(const std::vector<std::string>&)>& take) {
   note(call + ", stream " + std::to_string(stream->number));
-  maybe_fail("ncclAllReduce");
+  maybe_fail(function);
   use(communicator, call);
   const int tag = communicator->tag.fetch_add(2);
   put(communicator, [=, this] {
     ++communicator->working;
     push(stream, [=, this] {
       std::vector<std::string> all;
-      if (same_call(communicator, call, tag) &&
-          exchange(communicator, data, count * sizeof(float), tag + 1, all)) {
-        for (size_t i = 0; i < count; ++i) {
-          float sum = 0;
-          for (const std::string& bytes : all) sum += reinterpret_cast<const float*>(bytes.data())[i];
-          data[i] = sum * (1.0f / static_cast<float>(size_));
-        }
-      }
+      if (same_call(communicator, call, tag) && exchange(communicator, data, bytes, tag + 1, all)) take(all);
       --communicator->working;
     });
   });
 }
 
+void NcclStandIn::all_reduce_mean(float* data, size_t count, NcclComm* communicator, GpuStream* stream) {
+  collective("ncclAllReduce", "ncclAllReduce " + std::to_string(count) + " floats, mean", data,
+             count * sizeof(float), communicator, stream, [=, this](const std::vector<std::string>& all) {
+               for (size_t i = 0; i < count; ++i) {
+                 float sum = 0;
+                 for (const std::string& bytes : all) sum += reinterpret_cast<const float*>(bytes.data())[i];
+                 data[i] = sum * (1.0f / static_cast<float>(size_));
+               }
+             });
+}
+
 void NcclStandIn::broadcast(void* data, size_t bytes, NcclComm* communicator, GpuStream* stream) {
-  const std::string call = "ncclBroadcast " + std::to_string(bytes) + " bytes from 0";
-  note(call + ", stream " + std::to_string(stream->number));
-  maybe_fail("ncclBroadcast");
-  use(communicator, call);
-  const int tag = communicator->tag.fetch_add(2);
-  put(communicator, [=, this] {
-    ++communicator->working;
-    push(stream, [=, this] {
-      std::vector<std::string> all;
-      if (same_call(communicator, call, tag) && exchange(communicator, data, bytes, tag + 1, all))
-        std::memcpy(data, all[0].data(), bytes);
-      --communicator->working;
-    });
-  });
+  collective("ncclBroadcast", "ncclBroadcast " + std::to_string(bytes) + " bytes from 0", data, bytes,
+             communicator, stream,
+             [=](const std::vector<std::string>& all) { std::memcpy(data, all[0].data(), bytes); });
 }
 
 void NcclStandIn::finalize(NcclComm* communicator) {

@@ -60,6 +60,10 @@ class NcclStandIn : public NcclApi {
   bool has_happened(GpuEvent* event) override;
 
  private:
+  /// What collectives have in common; `take` gets the data of all ranks.
+  void collective(const std::string& function, const std::string& call, void* data, size_t bytes,
+                  NcclComm* communicator, GpuStream* stream,
+                  const std::function<void(const std::vector<std::string>&)>& take);
   void note(const std::string& call);
   void maybe_fail(const std::string& call) const;
   void misused(const std::string& what);
