@@ -156,6 +156,16 @@ void DeviceQuantizer::find_extremes() {
   kernels_.find_extremes(table_, stream());
 }
 
+/// QAT's and LSQ's weights are rounded ones in training too.
+void DeviceQuantizer::round_to_fixed_bits() {
+  if (method_.method == Method::lsq) {
+    kernels_.round_to_scale(table_, levels_, stream());
+  } else {
+    find_extremes();
+    kernels_.round(table_, nullptr, method_.bits, stream());
+  }
+}
+
 void DeviceQuantizer::materialize(NoiseKey key) {
   key_ = key;
   if (copies_kept()) {
@@ -167,11 +177,8 @@ void DeviceQuantizer::materialize(NoiseKey key) {
       kernels_.add_noise(table_, law(), stream());
       break;
     case Method::qat:
-      find_extremes();
-      kernels_.round(table_, nullptr, method_.bits, stream());
-      break;
     case Method::lsq:
-      kernels_.round_to_scale(table_, levels_, stream());
+      round_to_fixed_bits();
       break;
     case Method::ptq:
       kernels_.copy(table_, stream());
@@ -191,11 +198,8 @@ void DeviceQuantizer::materialize_rounded() {
       round_diffq();
       break;
     case Method::qat:
-      find_extremes();
-      kernels_.round(table_, nullptr, method_.bits, stream());
-      break;
     case Method::lsq:
-      kernels_.round_to_scale(table_, levels_, stream());
+      round_to_fixed_bits();
       break;
     case Method::ptq:
       round_on_host();

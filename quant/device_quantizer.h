@@ -42,6 +42,7 @@ class DeviceQuantizer : public Quantizer {
   void add_segment(size_t tensor, TableRows& rows) const;
   void pull_back_range(size_t first, size_t last);
   void find_extremes();
+  void round_to_fixed_bits();
   void round_diffq();
   void round_on_host();
   void copy_own() const;
