@@ -53,7 +53,8 @@ PackedModelWriter repacked(const PackedModel& model, Coding coding) {
   for (const ModelTensor& tensor : model.tensors()) {
     if (tensor.packed) {
       writer.add_packed(tensor.name, tensor.shape, tensor.layout.group_size,
-                        recode_tensor(tensor.layout, model.coding(), tensor.bytes, coding));
+                        recode_tensor(tensor.layout, model.coding(), tensor.bytes, coding),
+                        tensor.layout.channels);
     } else {
       writer.add_plain(tensor.name, tensor.dtype, tensor.shape, tensor.bytes);
     }

@@ -90,18 +90,17 @@ std::vector<TensorBits> BaseQuantizer::bits() const {
   return all;
 }
 
+TensorLayout BaseQuantizer::layout(size_t t) const {
+  const int64_t numel = quantized_.at(t).master.numel();
+  return {numel, group_entries(numel), grid(), channels(t)};
+}
+
 std::vector<uint8_t> BaseQuantizer::pack(size_t t, Coding coding) const {
   const at::Tensor& master = quantized_.at(t).master;
   const std::vector<int> group_widths = group_bits(t);
   const std::vector<uint8_t> widths(group_widths.begin(), group_widths.end());
-  const Extremes ends = level_ends(t);
-  TensorToPack tensor;
-  tensor.layout = {master.numel(), group_size(t), grid()};
-  tensor.weights = master.const_data_ptr<float>();
-  tensor.bits = widths;
-  tensor.low = ends.min;
-  tensor.high = ends.max;
-  return pack_tensor(tensor, coding);
+  const std::vector<Extremes> ends = level_ends(t);
+  return pack_tensor({layout(t), master.const_data_ptr<float>(), widths, ends}, coding);
 }
 
 double BaseQuantizer::size_mb() const {

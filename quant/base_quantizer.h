@@ -31,9 +31,7 @@ class BaseQuantizer : public Quantizer {
   std::vector<TensorBits> bits() const override;
   double size_mb() const override;
   LevelGrid grid() const override { return LevelGrid::range; }
-  int64_t group_size(size_t tensor) const override {
-    return group_entries(quantized_.at(tensor).master.numel());
-  }
+  TensorLayout layout(size_t tensor) const override;
   std::vector<uint8_t> pack(size_t tensor, Coding coding) const override;
 
  protected:
@@ -41,8 +39,10 @@ class BaseQuantizer : public Quantizer {
   virtual int64_t group_entries(int64_t numel) const { return numel; }
   /// Rounded bits of every group of a tensor.
   virtual std::vector<int> group_bits(size_t tensor) const = 0;
-  /// What the levels of a tensor lie between; of grid scale the scale, in `min`.
-  virtual Extremes level_ends(size_t tensor) const { return tensor_extremes(tensor); }
+  /// Parts of a tensor with ends of their own.
+  virtual int64_t channels(size_t) const { return 1; }
+  /// What the levels of a tensor lie between, [channels]; of grid scale the scale, in `min`.
+  virtual std::vector<Extremes> level_ends(size_t tensor) const { return {tensor_extremes(tensor)}; }
   /// Bits of a tensor as stored: levels and all that is needed to restore the weights from them.
   virtual double stored_bits(size_t tensor) const = 0;
   /// compute of one quantised tensor, from its master.

@@ -46,11 +46,13 @@ DeviceQuantizer::DeviceQuantizer(const MethodSpec& method, const QuantSpec& quan
       map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)),
       levels_(ScaleLevels::of_bits(method.bits)),
       host_(make_quantizer(method, quant)) {
-  const bool published =
-      method.noise != NoiseKind::matched && method.clip == Clip::minmax && method.frozen == 0;
+  const bool published = method.noise != NoiseKind::matched && method.clip == Clip::minmax &&
+                         method.frozen == 0 && method.range == RangeOf::tensor && method.min_bits > 0;
   if (method.method == Method::diffq && !published)
     throw std::invalid_argument(
-        "diffq: noise matched, clip mse and frozen are for the CPU alone so far; leave them out, or the GPU");
+        "diffq: noise matched, clip mse, range channel, min_bits 0 and frozen are for the CPU alone so far; "
+        "leave "
+        "them out, or the GPU");
 }
 
 Stream DeviceQuantizer::stream() const {
@@ -118,7 +120,7 @@ void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
   if (tensor.own.defined()) segment.own = tensor.own.mutable_data_ptr<float>();
   if (tensor.own_gradient.defined()) segment.own_gradient = tensor.own_gradient.mutable_data_ptr<float>();
   segment.numel = tensor.master.numel();
-  segment.group_size = host_->group_size(t);
+  segment.group_size = host_->layout(t).group_size;
   segment.groups = (segment.numel + segment.group_size - 1) / segment.group_size;
   segment.first_group = rows.groups;
   segment.first_chunk = place(rows.chunks);

@@ -34,7 +34,7 @@ class DeviceQuantizer : public Quantizer {
   double size_mb() const override;
   std::vector<TensorBits> bits() const override;
   LevelGrid grid() const override { return host_->grid(); }
-  int64_t group_size(size_t tensor) const override { return host_->group_size(tensor); }
+  TensorLayout layout(size_t tensor) const override { return host_->layout(tensor); }
   std::vector<uint8_t> pack(size_t tensor, Coding coding) const override;
 
  private:

@@ -40,6 +40,20 @@ int64_t count_equal(const float* entries, int64_t n, float value) {
   return count;
 }
 
+/// Entries [i, end) of a tensor to the levels of their groups; a group without bits is 0.
+void round_groups(const std::vector<int>& bits, int64_t group_size, Extremes ends, const float* master,
+                  int64_t i, int64_t end, float* compute) {
+  Grid grid{ends.min, ends.max};
+  while (i < end) {
+    const int64_t group = i / group_size, stop = std::min((group + 1) * group_size, end);
+    const int width = bits[static_cast<size_t>(group)];
+    grid.top = Grid::top_of(width);
+    if (width == 0) std::fill(compute + i, compute + stop, 0.0f);
+    for (; i < stop && width > 0; ++i) compute[i] = grid.is_point() ? grid.low : grid.round(master[i]);
+    i = stop;
+  }
+}
+
 /// Entries of every group of a tensor: all the same but the last.
 int64_t entries_of_group(int64_t group, int64_t group_size, int64_t numel) {
   return std::min(group_size, numel - group * group_size);
@@ -55,9 +69,14 @@ DiffQ::DiffQ(const MethodSpec& method, QuantSpec quant, CodePath path)
   if (method.noise == NoiseKind::matched) noise_factor_ = static_cast<float>(2 / std::sqrt(12.0));
   if (method.group_size < 0)
     throw std::invalid_argument("diffq: group_size is negative; 0 is one group a tensor");
-  if (!(method.min_bits > 0 && method.min_bits < method.init_bits && method.init_bits < method.max_bits &&
+  if (method.min_bits == 0 && (method.parametrisation == Parametrisation::noise || method.group_size < 1 ||
+                               method.group_size > kLongestVanishingGroup)) {
+    throw std::invalid_argument("diffq: min_bits 0 is for parametrisation bits and groups of 1 to " +
+                                std::to_string(kLongestVanishingGroup));
+  }
+  if (!(method.min_bits >= 0 && method.min_bits < method.init_bits && method.init_bits < method.max_bits &&
         method.max_bits <= 15)) {
-    throw std::invalid_argument("diffq: bits must be 0 < min_bits < init_bits < max_bits <= 15");
+    throw std::invalid_argument("diffq: bits must be 0 <= min_bits < init_bits < max_bits <= 15");
   }
 }
 
@@ -88,7 +107,7 @@ void DiffQ::materialize_tensors(NoiseKey key) {
     while (last < quantized_.size() && entries + quantized_[last].master.numel() <= kCachedEntries)
       entries += quantized_[last++].master.numel();
     find_extremes(first, last);
-    clip_ends(first, last, /*whole_bits=*/false);
+    set_ends(first, last, /*whole_bits=*/false);
     const size_t piece = spans_[first].first;
     for_each_piece(spans_[last - 1].last - piece, [&](size_t i) { materialize_piece(pieces_[piece + i]); });
   }
@@ -100,32 +119,39 @@ void DiffQ::materialize_piece(const Piece& piece) {
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* compute = tensor.compute.data_ptr<float>() + piece.begin;
   const float range = noise_range(piece.tensor);
-  if (!(range > 0)) {
+  if (!(range > 0) && !vanishes()) {
     std::copy(master, master + n, compute);
     return;
   }
-  if (clips()) {
-    const Extremes ends = extremes_[piece.tensor];
-    std::transform(master, master + n, compute, [=](float w) { return std::clamp(w, ends.min, ends.max); });
+  const bool by_channel = channels(piece.tensor) > 1;
+  if (by_channel) {
+    std::fill(compute, compute + n, 0.0f);
+    master = compute;
+  } else if (clips()) {
+    clamp(piece);
     master = compute;
   }
   const Groups groups = groups_of(piece, group_size);
   float steps[kScratch];
   kernels_.group_scales(map_, tensor.own.const_data_ptr<float>() + groups.first, groups.count, steps,
                         nullptr);
+  std::vector<float> keeps;
+  if (vanishes()) keeps = take_keeps({steps, static_cast<size_t>(groups.count)});
   for (int64_t k = 0; k < groups.count; ++k) steps[k] *= range;
 
   const NoiseSource source = noise_source(piece.tensor);
   if (has_fast_path(group_size)) {
     kernels_.add_noise(source, group_size, piece.begin, n, steps, master, compute);
-    return;
+  } else {
+    float scratch[kScratch];
+    const float* noise = piece_noise(kernels_, source, piece, scratch);
+    for (int64_t k = 0, i = 0; k < groups.count; ++k) {
+      for (const int64_t end = std::min(i + group_size, n); i < end; ++i)
+        compute[i] = master[i] + steps[k] * noise[i];
+    }
   }
-  float scratch[kScratch];
-  const float* noise = piece_noise(kernels_, source, piece, scratch);
-  for (int64_t k = 0, i = 0; k < groups.count; ++k) {
-    for (const int64_t end = std::min(i + group_size, n); i < end; ++i)
-      compute[i] = master[i] + steps[k] * noise[i];
-  }
+  if (by_channel) widen(piece);
+  if (vanishes()) shrink(piece, keeps);
 }
 
 void DiffQ::pull_back(std::span<const size_t> tensors) {
@@ -138,10 +164,14 @@ void DiffQ::pull_back(std::span<const size_t> tensors) {
     piece_sums_[work[k]] = pull_back_piece(pieces_[work[k]]);
     if (clips()) mask_clipped(pieces_[work[k]]);
   });
-  if (frozen_) return;
   for_each_piece(tensors.size(), [&](size_t k) {
-    finish_split_groups(tensors[k]);
-    if (!clips()) add_range_gradient(tensors[k]);
+    const size_t t = tensors[k];
+    if (frozen_) {
+      if (vanishes()) mask_vanished(t);
+      return;
+    }
+    finish_split_groups(t);
+    if (!clips() && channels(t) == 1) add_range_gradient(t);
   });
 }
 
@@ -151,11 +181,19 @@ double DiffQ::pull_back_piece(const Piece& piece) {
   const Groups groups = groups_of(piece, group_size);
   float* own_gradient = tensor.own_gradient.data_ptr<float>() + groups.first;
   const float range = noise_range(piece.tensor);
-  if (!(range > 0) || frozen_) {
+  if ((!(range > 0) && !vanishes()) || frozen_) {
     std::fill(own_gradient, own_gradient + groups.count, 0.0f);
     return 0;
   }
   const float* gradient = tensor.gradient.const_data_ptr<float>() + piece.begin;
+  std::vector<float> in_ranges;
+  if (channels(piece.tensor) > 1) {
+    in_ranges.resize(static_cast<size_t>(n));
+    for_channels(piece, [&](Extremes ends, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) in_ranges[static_cast<size_t>(i)] = gradient[i] * ends.range();
+    });
+    gradient = in_ranges.data();
+  }
   const NoiseSource source = noise_source(piece.tensor);
   if (group_size > kPieceEntries) {
     float scratch[kScratch];
@@ -175,7 +213,13 @@ double DiffQ::pull_back_piece(const Piece& piece) {
           static_cast<float>(ordered_dot(gradient + begin, noise + begin, std::min(group_size, n - begin)));
     }
   }
+  std::vector<float> keeps;
+  if (vanishes()) keeps = take_keeps({scales, static_cast<size_t>(groups.count)});
   for (int64_t k = 0; k < groups.count; ++k) own_gradient[k] = range * dots[k] * slopes[k];
+  if (vanishes()) {
+    pull_back_vanishing(piece, keeps, dots);
+    for (int64_t k = 0; k < groups.count; ++k) scales[k] *= keeps[static_cast<size_t>(k)];
+  }
   return ordered_dot(dots, scales, groups.count);
 }
 
@@ -254,11 +298,13 @@ void DiffQ::add_size_gradient(double lambda) {
   });
 }
 
-/// What is stored beside the levels: range, the width β of an entry of the table of bits, and that table.
+/// What is stored beside the levels: range (of channels in float16), the width β of an entry of the table of
+/// bits, and that table.
 double DiffQ::side_bits(size_t t, double max_bits) const {
   const double widths = 1 + round_half_even(static_cast<float>(max_bits)) - method_.min_bits;
-  const double beta = widths > 1 ? std::ceil(std::log2(widths)) : 0;
-  return 64 + 8 + beta * static_cast<double>(quantized_[t].own.numel());
+  const double beta = widths > 1 ? std::ceil(std::log2(widths)) : vanishes() ? 1 : 0;
+  const auto parts = static_cast<double>(channels(t));
+  return (parts > 1 ? 32 * parts : 64) + 8 + beta * static_cast<double>(quantized_[t].own.numel());
 }
 
 double DiffQ::stored_bits(size_t t) const {
@@ -290,7 +336,7 @@ double DiffQ::expected_size_mb() const {
 
 void DiffQ::materialize_tensors_rounded() {
   find_extremes();
-  clip_ends(0, quantized_.size(), /*whole_bits=*/true);
+  set_ends(0, quantized_.size(), /*whole_bits=*/true);
   for (size_t t = 0; t < quantized_.size(); ++t) {
     const QuantizedTensor& tensor = quantized_[t];
     const std::vector<int> bits = group_bits(t);
@@ -299,14 +345,9 @@ void DiffQ::materialize_tensors_rounded() {
     float* compute = tensor.compute.data_ptr<float>();
     for_each_piece(spans_[t].last - spans_[t].first, [&](size_t p) {
       const Piece& piece = pieces_[spans_[t].first + p];
-      Grid grid{extremes_[t].min, extremes_[t].max};
-      for (int64_t i = piece.begin; i < piece.end;) {
-        const int64_t group = i / group_size;
-        grid.top = Grid::top_of(bits[static_cast<size_t>(group)]);
-        for (const int64_t end = std::min((group + 1) * group_size, piece.end); i < end; ++i) {
-          compute[i] = grid.is_point() ? master[i] : grid.round(master[i]);
-        }
-      }
+      for_channels(piece, [&](Extremes ends, int64_t begin, int64_t end) {
+        round_groups(bits, group_size, ends, master, piece.begin + begin, piece.begin + end, compute);
+      });
     });
   }
 }

@@ -15,7 +15,7 @@ namespace diffq {
 namespace {
 
 /// Published limits of the bits as evaluated and packed.
-constexpr int kFewestBits = 1, kMostBits = 15;
+constexpr int kFewestBits = 1, kMostBits = 15;  // unless groups may vanish
 
 /// How far inside the bits that it was moved to a group ends: not so near to the edge that an average over
 /// steps or another rounding would bring it back.
@@ -62,7 +62,8 @@ std::vector<int> DiffQ::group_bits(size_t t) const {
   const float* values = real.const_data_ptr<float>();
   std::vector<int> bits(static_cast<size_t>(real.numel()));
   for (size_t k = 0; k < bits.size(); ++k) {
-    bits[k] = std::clamp(static_cast<int>(round_half_even(values[k])), kFewestBits, kMostBits);
+    bits[k] =
+        std::clamp(static_cast<int>(round_half_even(values[k])), vanishes() ? 0 : kFewestBits, kMostBits);
   }
   return bits;
 }
@@ -71,7 +72,9 @@ std::vector<int> DiffQ::group_bits(size_t t) const {
 /// target, or as many as keep it there. `widen`: also groups that would become their tensor's widest, which
 /// may take a wider table of bits. Returns how many were moved.
 size_t DiffQ::move_bits(int by, std::span<const size_t> tensors, bool widen, double target_mb) {
-  const auto least = static_cast<int>(std::max(1.0f, round_half_even(static_cast<float>(method_.min_bits))));
+  const float fewest = vanishes() ? 0 : kFewestBits;
+  const auto least =
+      static_cast<int>(std::max(fewest, round_half_even(static_cast<float>(method_.min_bits))));
   const auto most = static_cast<int>(round_half_even(static_cast<float>(method_.max_bits)));
   std::vector<Move> moves;
   double others = kept_bits();  // bits of all that does not change

@@ -91,9 +91,9 @@ double Lsq::stored_bits(size_t t) const {
   return static_cast<double>(bits_) * static_cast<double>(quantized_[t].master.numel()) + 32;
 }
 
-Extremes Lsq::level_ends(size_t t) const {
+std::vector<Extremes> Lsq::level_ends(size_t t) const {
   const float scale = *quantized_[t].own.const_data_ptr<float>();
-  return {scale, scale};
+  return {{scale, scale}};
 }
 
 }  // namespace diffq

@@ -39,6 +39,11 @@ enum class Clip { minmax, mse };
 inline constexpr std::array<std::pair<std::string_view, Clip>, 2> kClipNames{
     {{"minmax", Clip::minmax}, {"mse", Clip::mse}}};
 
+/// What has levels with ends of their own in DiffQ: a tensor, or each part of it along its first dimension.
+enum class RangeOf { tensor, channel };
+inline constexpr std::array<std::pair<std::string_view, RangeOf>, 2> kRangeNames{
+    {{"tensor", RangeOf::tensor}, {"channel", RangeOf::channel}}};
+
 /// Shared by all methods of a benchmark.
 struct QuantSpec {
   double min_size_mb = 0.01;         ///< tensors of at most floor(min_size_mb * 2^20 / 4) entries are kept
@@ -62,7 +67,8 @@ struct MethodSpec {
   int64_t group_size = 8;  ///< entries a group; 0: one group a tensor
   NoiseKind noise = NoiseKind::gaussian;
   Parametrisation parametrisation = Parametrisation::bits;
-  double min_bits = 2;
+  RangeOf range = RangeOf::tensor;
+  double min_bits = 2;  ///< 0: groups may vanish
   double init_bits = 8;
   double max_bits = 15;
   double bits_lr = 1e-3;

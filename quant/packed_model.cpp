@@ -7,6 +7,8 @@
 #include <set>
 #include <utility>
 
+#include "quant/half.h"
+
 namespace diffq {
 namespace {
 
@@ -40,14 +42,6 @@ Value word_of(const Metadata& metadata, const std::string& key,
   throw DamagedFile("has the unknown metadata " + key + " \"" + text + "\"");
 }
 
-float half_to_float(uint16_t half) {
-  const uint32_t sign = uint32_t{half} >> 15 << 31, exponent = half >> 10 & 31, mantissa = half & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float small = static_cast<float>(mantissa) * 0x1p-24f;
-  return sign != 0 ? -small : small;
-}
-
 template <class Stored, class Convert>
 void convert(std::span<const uint8_t> bytes, float* values, const Convert& to_float) {
   for (size_t i = 0; i < bytes.size() / sizeof(Stored); ++i) {
@@ -60,7 +54,7 @@ void convert(std::span<const uint8_t> bytes, float* values, const Convert& to_fl
 /// A whole number, not a real one that would be cut.
 int64_t whole_of(const std::string& name, const nlohmann::json& value) {
   if (!value.is_number_integer() || value < 0 || value > INT64_MAX)
-    throw DamagedFile(name + ": its shape or group_size is not made of whole numbers");
+    throw DamagedFile(name + ": its shape, group_size or channels is not made of whole numbers");
   return value.get<int64_t>();
 }
 
@@ -133,8 +127,12 @@ void PackedModel::read_metadata() {
     const int64_t group_size = whole_of(name, value["group_size"]);
     tensor.packed = true;
     tensor.numel = count_of(name, tensor.shape);
-    tensor.layout = {tensor.numel, group_size == 0 ? tensor.numel : std::min(group_size, tensor.numel),
-                     grid_};
+    tensor.layout = {tensor.numel, group_size == 0 ? tensor.numel : std::min(group_size, tensor.numel), grid_,
+                     value.contains("channels") ? whole_of(name, value["channels"]) : 1};
+    if (tensor.layout.channels < 1 || tensor.numel % tensor.layout.channels != 0 ||
+        (tensor.layout.channels > 1 && grid_ == LevelGrid::scale))
+      throw DamagedFile(name + ": has " + std::to_string(tensor.layout.channels) +
+                        " channels, which can't be");
     try {
       check_size(tensor.layout, coding_, tensor.bytes.size());
     } catch (const DamagedFile& error) {
@@ -193,8 +191,8 @@ PackedModelWriter::PackedModelWriter(LevelGrid grid, Coding coding, std::string 
     : grid_(grid), coding_(coding), config_(std::move(config)) {}
 
 void PackedModelWriter::add_packed(const std::string& name, std::vector<int64_t> shape, int64_t group_size,
-                                   std::vector<uint8_t> bytes) {
-  packed_.push_back({name, std::move(shape), group_size, std::move(bytes)});
+                                   std::vector<uint8_t> bytes, int64_t channels) {
+  packed_.push_back({name, std::move(shape), group_size, std::move(bytes), channels});
 }
 
 void PackedModelWriter::add_plain(const std::string& name, const std::string& dtype,
@@ -210,8 +208,11 @@ void PackedModelWriter::add_alias(const std::string& alias, const std::string& n
 
 Metadata PackedModelWriter::metadata() const {
   nlohmann::json quantized = nlohmann::json::object();
-  for (const Packed& tensor : packed_)
-    quantized[tensor.name] = {{"shape", tensor.shape}, {"group_size", tensor.group_size}};
+  for (const Packed& tensor : packed_) {
+    nlohmann::json& layout =
+        quantized[tensor.name] = {{"shape", tensor.shape}, {"group_size", tensor.group_size}};
+    if (tensor.channels > 1) layout["channels"] = tensor.channels;
+  }
   return {{"format", kPackedFormat},
           {"grid", grid_ == LevelGrid::range ? "range" : "scale"},
           {"coding", coding_ == Coding::bits ? "bits" : "zstd"},

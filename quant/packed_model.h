@@ -78,7 +78,7 @@ class PackedModelWriter {
 
   /// The bytes are pack_tensor's, in the writer's grid and coding; group_size 0 is one group a tensor.
   void add_packed(const std::string& name, std::vector<int64_t> shape, int64_t group_size,
-                  std::vector<uint8_t> bytes);
+                  std::vector<uint8_t> bytes, int64_t channels = 1);
   /// `bytes` must live until the file is written, or belong to `owner`.
   void add_plain(const std::string& name, const std::string& dtype, std::vector<int64_t> shape,
                  std::span<const uint8_t> bytes, std::shared_ptr<const void> owner = nullptr);
@@ -95,6 +95,7 @@ class PackedModelWriter {
     std::vector<int64_t> shape;
     int64_t group_size;
     std::vector<uint8_t> bytes;
+    int64_t channels;
   };
   Metadata metadata() const;
   std::vector<TensorToWrite> tensors() const;

@@ -8,6 +8,7 @@
 
 #include "quant/bit_packing.h"
 #include "quant/grid.h"
+#include "quant/half.h"
 #include "quant/level_coding.h"
 
 namespace diffq {
@@ -25,11 +26,11 @@ class Sections {
   Sections(const TensorLayout& layout, BitsTable bits) : layout_(layout) {
     std::array<int64_t, kWidths> groups{};
     for (const uint8_t width : bits) ++groups[width];
-    for (int width = 1; width < kWidths; ++width) {
+    for (int width = 0; width < kWidths; ++width) {
       first_[width] = groups_before_;
       groups_before_ += groups[width];
       entries_[width] = groups[width] * layout.group_size;
-      if (groups[width] == layout.groups()) only_ = width;
+      if (width > 0 && groups[width] == layout.groups()) only_ = width;
     }
     if (!bits.empty()) entries_[bits.back()] -= layout.groups() * layout.group_size - layout.numel;
     if (only_ != 0) return;
@@ -76,16 +77,29 @@ void for_chunks(int64_t entries, const Work& work) {
   for (int64_t c = 0; c < chunks; ++c) work(c * kChunk, std::min(kChunk, entries - c * kChunk));
 }
 
+/// Calls work(channel, begin in the tensor, number, offset) for the parts of a run that are in one channel.
+template <class Work>
+void for_channels(const TensorLayout& layout, int64_t begin, int64_t count, int64_t offset,
+                  const Work& work) {
+  const int64_t length = layout.numel / layout.channels;
+  for (const int64_t end = begin + count; begin < end;) {
+    const int64_t channel = begin / length, part = std::min((channel + 1) * length, end) - begin;
+    work(static_cast<size_t>(channel), begin, part, offset);
+    begin += part;
+    offset += part;
+  }
+}
+
 /// Levels of one width: the number stored, and back to the weight as Grid and Lsq have it.
 struct Levels {
   LevelGrid grid;
   Grid range;
   float scale, lowest, highest;
 
-  Levels(LevelGrid kind, int width, float low, float high)
+  Levels(LevelGrid kind, int width, Extremes ends)
       : grid(kind),
-        range{low, high, Grid::top_of(width)},
-        scale(low),
+        range{ends.min, ends.max, Grid::top_of(width)},
+        scale(ends.min),
         lowest(-static_cast<float>(1 << (width - 1))),
         highest(static_cast<float>((1 << (width - 1)) - 1)) {}
 
@@ -116,24 +130,63 @@ struct Levels {
   static uint16_t stored(float level) { return static_cast<uint16_t>(whole_level(level)); }
 };
 
-void append_float(float value, std::vector<uint8_t>& out) {
+template <class Number>
+void append_number(Number value, std::vector<uint8_t>& out) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&value);
   out.insert(out.end(), bytes, bytes + sizeof value);
 }
 
+template <class Number>
+Number take_number(std::span<const uint8_t>& bytes) {
+  Number value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  bytes = bytes.subspan(sizeof value);
+  return value;
+}
+
 /// Everything before the levels.
 struct Head {
-  float low = 0, high = 0;
-  std::vector<uint8_t> bits;  ///< [groups]
+  std::vector<Extremes> ends;  ///< [channels]
+  std::vector<uint8_t> bits;   ///< [groups]
 };
 
-void append_head(const TensorLayout& layout, float low, float high, BitsTable bits, Coding coding,
+/// Bytes that the ends take.
+size_t ends_bytes(const TensorLayout& layout) {
+  if (layout.channels > 1) return 4 * static_cast<size_t>(layout.channels);
+  return layout.grid == LevelGrid::range ? 8 : 4;
+}
+
+void append_ends(const TensorLayout& layout, std::span<const Extremes> ends, std::vector<uint8_t>& out) {
+  for (const Extremes& channel : ends) {
+    if (layout.channels > 1) {
+      append_number(float_to_half(channel.min), out);
+      append_number(float_to_half(channel.max), out);
+    } else {
+      append_number(channel.min, out);
+      if (layout.grid == LevelGrid::range) append_number(channel.max, out);
+    }
+  }
+}
+
+void take_ends(const TensorLayout& layout, std::span<const uint8_t>& bytes, std::vector<Extremes>& ends) {
+  ends.resize(static_cast<size_t>(layout.channels));
+  for (Extremes& channel : ends) {
+    if (layout.channels > 1) {
+      channel.min = half_to_float(take_number<uint16_t>(bytes));
+      channel.max = half_to_float(take_number<uint16_t>(bytes));
+    } else {
+      channel.min = take_number<float>(bytes);
+      if (layout.grid == LevelGrid::range) channel.max = take_number<float>(bytes);
+    }
+  }
+}
+
+void append_head(const TensorLayout& layout, std::span<const Extremes> ends, BitsTable bits, Coding coding,
                  std::vector<uint8_t>& out) {
-  append_float(low, out);
-  if (layout.grid == LevelGrid::range) append_float(high, out);
+  append_ends(layout, ends, out);
   const auto [least, most] = std::ranges::minmax_element(bits);
   const uint8_t fewest = bits.empty() ? 1 : *least;
-  int table_bits = 0;
+  int table_bits = fewest == 0 ? 1 : 0;  // no weight without a bit somewhere
   while (!bits.empty() && *most - *least >= 1 << table_bits) ++table_bits;
   out.push_back(fewest);
   out.push_back(static_cast<uint8_t>(table_bits));
@@ -145,15 +198,13 @@ void append_head(const TensorLayout& layout, float low, float high, BitsTable bi
 
 /// Takes the head off the front of `bytes`.
 Head take_head(const TensorLayout& layout, Coding coding, std::span<const uint8_t>& bytes) {
-  const size_t floats = layout.grid == LevelGrid::range ? 2 : 1;
-  if (bytes.size() < 4 * floats + 2) throw DamagedFile("is too short for its range and widths");
+  if (bytes.size() < ends_bytes(layout) + 2) throw DamagedFile("is too short for its range and widths");
   check_size(layout, coding, bytes.size());
   Head head;
-  std::memcpy(&head.low, bytes.data(), 4);
-  if (floats == 2) std::memcpy(&head.high, bytes.data() + 4, 4);
-  const int least = bytes[4 * floats], table_bits = bytes[4 * floats + 1];
-  bytes = bytes.subspan(4 * floats + 2);
-  if (least < 1 || least > kMostPackedBits || table_bits > 4)
+  take_ends(layout, bytes, head.ends);
+  const int least = take_number<uint8_t>(bytes), table_bits = take_number<uint8_t>(bytes);
+  const bool may_vanish = layout.group_size <= kLongestVanishingGroup && table_bits > 0;
+  if (least < (may_vanish ? 0 : 1) || least > kMostPackedBits || table_bits > 4)
     throw DamagedFile("has groups of " + std::to_string(least) + " bits and a table of " +
                       std::to_string(table_bits) + "; both are out of range");
   const int64_t groups = layout.groups();
@@ -193,27 +244,53 @@ void append_section(Coding coding, int width, int64_t entries, const Work& work,
   append_numbers(coding, width, levels, out);
 }
 
-/// Calls work(head, sections, width, numbers) for every width that a packed tensor has.
-template <class Work>
-void for_sections(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes,
-                  const Work& work) {
-  const Head head = take_head(layout, coding, bytes);
-  const Sections sections(layout, head.bits);
-  for (int width = 1; width < kWidths; ++width) {
-    if (sections.entries(width) == 0) continue;
-    const NumberList list(coding, width, sections.entries(width), bytes);
-    work(head, sections, width, list);
+/// A packed tensor whose head has been read.
+class Reader {
+ public:
+  Reader(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes)
+      : coding_(coding),
+        rest_(bytes),
+        head_(take_head(layout, coding, rest_)),
+        sections_(layout, head_.bits) {}
+
+  const Head& head() const { return head_; }
+  const Sections& sections() const { return sections_; }
+
+  /// Calls work(width, numbers) for every width that the tensor has levels of.
+  template <class Work>
+  void for_widths(const Work& work) const {
+    std::span<const uint8_t> bytes = rest_;
+    for (int width = 1; width < kWidths; ++width) {
+      if (sections_.entries(width) == 0) continue;
+      const NumberList list(coding_, width, sections_.entries(width), bytes);
+      work(width, list);
+    }
+    if (!bytes.empty())
+      throw DamagedFile("has " + std::to_string(bytes.size()) + " bytes more than its levels need");
   }
-  if (!bytes.empty())
-    throw DamagedFile("has " + std::to_string(bytes.size()) + " bytes more than its levels need");
+
+ private:
+  Coding coding_;
+  std::span<const uint8_t> rest_;
+  Head head_;
+  Sections sections_;
+};
+
+/// What stands for weights without a bit.
+template <class Number>
+void fill_vanished(const Sections& sections, Number* numbers) {
+  sections.for_runs(0, 0, sections.entries(0), [&](int64_t begin, int64_t run, int64_t) {
+    std::fill_n(numbers + begin, run, Number{0});
+  });
 }
 
 }  // namespace
 
 void check_size(const TensorLayout& layout, Coding coding, size_t bytes) {
   const auto there = static_cast<int64_t>(bytes);
-  // A byte holds eight numbers at most; in zstd's frames a symbol does, and each width has a frame.
-  const int64_t symbols = layout.numel / 8;
+  // A byte holds eight numbers at most, widths of groups where these may vanish; in zstd's frames a symbol
+  // does, and each width has a frame.
+  const int64_t symbols = (layout.group_size <= kLongestVanishingGroup ? layout.groups() : layout.numel) / 8;
   const int64_t least =
       coding == Coding::bits ? symbols : kMostPackedBits * least_bytes(symbols / kMostPackedBits);
   if (there < least) throw DamagedFile("is too short for " + std::to_string(layout.numel) + " weights");
@@ -222,52 +299,74 @@ void check_size(const TensorLayout& layout, Coding coding, size_t bytes) {
 
 std::vector<uint8_t> pack_tensor(const TensorToPack& tensor, Coding coding) {
   std::vector<uint8_t> out;
-  append_head(tensor.layout, tensor.low, tensor.high, tensor.bits, coding, out);
-  const Sections sections(tensor.layout, tensor.bits);
+  const TensorLayout& layout = tensor.layout;
+  append_head(layout, tensor.ends, tensor.bits, coding, out);
+  const Sections sections(layout, tensor.bits);
   for (int width = 1; width < kWidths; ++width) {
     if (sections.entries(width) == 0) continue;
-    const Levels levels(tensor.layout.grid, width, tensor.low, tensor.high);
-    const auto find_levels = [&](int64_t first, int64_t count, uint16_t* found) {
+    const auto of_one_range = [&](int64_t first, int64_t count, uint16_t* found) {
       float weights[kChunk];
       sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
         std::copy_n(tensor.weights + begin, run, weights + offset);
       });
-      levels.of(weights, count, found);
+      Levels(layout.grid, width, tensor.ends[0]).of(weights, count, found);
     };
-    append_section(coding, width, sections.entries(width), find_levels, out);
+    const auto of_channels = [&](int64_t first, int64_t count, uint16_t* found) {
+      sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
+        for_channels(
+            layout, begin, run, offset, [&](size_t channel, int64_t at, int64_t part, int64_t place) {
+              Levels(layout.grid, width, tensor.ends[channel]).of(tensor.weights + at, part, found + place);
+            });
+      });
+    };
+    if (layout.channels > 1)
+      append_section(coding, width, sections.entries(width), of_channels, out);
+    else
+      append_section(coding, width, sections.entries(width), of_one_range, out);
   }
   return out;
 }
 
 void unpack_tensor(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes,
                    float* weights) {
-  for_sections(layout, coding, bytes,
-               [&](const Head& head, const Sections& sections, int width, const NumberList& list) {
-                 const Levels levels(layout.grid, width, head.low, head.high);
-                 for_chunks(sections.entries(width), [&](int64_t first, int64_t count) {
-                   uint16_t numbers[kChunk];
-                   float restored[kChunk];
-                   list.read(first, count, numbers);
-                   levels.restore(numbers, count, restored);
-                   sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
-                     std::copy_n(restored + offset, run, weights + begin);
-                   });
-                 });
-               });
+  const Reader reader(layout, coding, bytes);
+  const Sections& sections = reader.sections();
+  const std::vector<Extremes>& ends = reader.head().ends;
+  fill_vanished(sections, weights);
+  reader.for_widths([&](int width, const NumberList& list) {
+    for_chunks(sections.entries(width), [&](int64_t first, int64_t count) {
+      uint16_t numbers[kChunk];
+      float restored[kChunk];
+      list.read(first, count, numbers);
+      if (layout.channels == 1) Levels(layout.grid, width, ends[0]).restore(numbers, count, restored);
+      sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
+        if (layout.channels == 1) {
+          std::copy_n(restored + offset, run, weights + begin);
+          return;
+        }
+        for_channels(layout, begin, run, offset,
+                     [&](size_t channel, int64_t at, int64_t part, int64_t place) {
+                       Levels(layout.grid, width, ends[channel]).restore(numbers + place, part, weights + at);
+                     });
+      });
+    });
+  });
 }
 
 void unpack_levels(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes,
                    uint16_t* levels) {
-  for_sections(layout, coding, bytes,
-               [&](const Head&, const Sections& sections, int width, const NumberList& list) {
-                 for_chunks(sections.entries(width), [&](int64_t first, int64_t count) {
-                   uint16_t numbers[kChunk];
-                   list.read(first, count, numbers);
-                   sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
-                     std::copy_n(numbers + offset, run, levels + begin);
-                   });
-                 });
-               });
+  const Reader reader(layout, coding, bytes);
+  const Sections& sections = reader.sections();
+  fill_vanished(sections, levels);
+  reader.for_widths([&](int width, const NumberList& list) {
+    for_chunks(sections.entries(width), [&](int64_t first, int64_t count) {
+      uint16_t numbers[kChunk];
+      list.read(first, count, numbers);
+      sections.for_runs(width, first, count, [&](int64_t begin, int64_t run, int64_t offset) {
+        std::copy_n(numbers + offset, run, levels + begin);
+      });
+    });
+  });
 }
 
 std::vector<uint8_t> unpack_bits_table(const TensorLayout& layout, Coding coding,
@@ -277,15 +376,14 @@ std::vector<uint8_t> unpack_bits_table(const TensorLayout& layout, Coding coding
 
 std::vector<uint8_t> recode_tensor(const TensorLayout& layout, Coding from, std::span<const uint8_t> bytes,
                                    Coding to) {
+  const Reader reader(layout, from, bytes);
   std::vector<uint8_t> out;
-  for_sections(layout, from, bytes,
-               [&](const Head& head, const Sections& sections, int width, const NumberList& list) {
-                 if (out.empty()) append_head(layout, head.low, head.high, head.bits, to, out);
-                 append_section(
-                     to, width, sections.entries(width),
-                     [&](int64_t first, int64_t count, uint16_t* levels) { list.read(first, count, levels); },
-                     out);
-               });
+  append_head(layout, reader.head().ends, reader.head().bits, to, out);
+  reader.for_widths([&](int width, const NumberList& list) {
+    append_section(
+        to, width, reader.sections().entries(width),
+        [&](int64_t first, int64_t count, uint16_t* levels) { list.read(first, count, levels); }, out);
+  });
   return out;
 }
 

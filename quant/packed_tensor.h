@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "quant/extremes.h"
+
 namespace diffq {
 
 /// What a level stands for: a point between the smallest and largest weight (ptq, qat, diffq), or a multiple
@@ -19,11 +21,15 @@ enum class LevelGrid { range, scale };
 /// How levels and widths are written: bit-packed, or entropy coded by zstd where that is shorter.
 enum class Coding { bits, zstd };
 
+/// The longest groups that may vanish, with 0 bits and weights of 0.
+inline constexpr int64_t kLongestVanishingGroup = 256;
+
 /// All that is known of a packed tensor from outside its bytes.
 struct TensorLayout {
   int64_t numel = 0;
   int64_t group_size = 1;  ///< entries a group, at least 1; the last group may be shorter
   LevelGrid grid = LevelGrid::range;
+  int64_t channels = 1;  ///< parts of equal length, each with its own ends of the levels; divides numel
 
   int64_t groups() const { return numel / group_size + (numel % group_size != 0); }
 };
@@ -32,8 +38,10 @@ struct TensorLayout {
 struct TensorToPack {
   TensorLayout layout;
   const float* weights = nullptr;  ///< [numel]
-  std::span<const uint8_t> bits;   ///< [groups] 1 to 15
-  float low = 0, high = 0;         ///< grid range: the levels' ends; grid scale: `low` is the scale
+  std::span<const uint8_t> bits;   ///< [groups] 0 to 15, 0 in groups of at most kLongestVanishingGroup
+  /// [channels] grid range: the levels' ends, float16 numbers if there are several; grid scale: `min` is the
+  /// scale.
+  std::span<const Extremes> ends;
 };
 
 /// Bytes that can't be what pack_tensor wrote; says what is wrong with them.

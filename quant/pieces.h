@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "quant/extremes.h"
+
 namespace diffq {
 
 /// The most entries of a piece; small enough for its scratch memory to stay in the nearest caches.
@@ -30,13 +32,6 @@ struct PieceSpan {
 
 /// Appends the pieces of a tensor of `numel` entries in groups of `group_size` (at least 1).
 PieceSpan cut_pieces(size_t tensor, int64_t numel, int64_t group_size, std::vector<Piece>& pieces);
-
-/// Smallest and largest entry.
-struct Extremes {
-  float min = 0;
-  float max = 0;
-  float range() const { return max - min; }
-};
 
 /// Extremes of a list of parts' extremes; -0 is made 0, so that equal ranges have equal bits.
 Extremes join_extremes(std::span<const Extremes> parts);

@@ -39,8 +39,7 @@ uint64_t mix_seed(uint64_t seed, uint64_t value) {
 at::Tensor Quantizer::levels(size_t tensor) const {
   const TensorBits bits = this->bits().at(tensor);
   std::vector<uint16_t> numbers(static_cast<size_t>(bits.weights));
-  unpack_levels({bits.weights, bits.group_size, grid()}, Coding::bits, pack(tensor, Coding::bits),
-                numbers.data());
+  unpack_levels(layout(tensor), Coding::bits, pack(tensor, Coding::bits), numbers.data());
   // Of a scale the levels are signed.
   const int32_t zero = grid() == LevelGrid::scale ? 1 << (bits.bits.front() - 1) : 0;
   at::Tensor levels = at::empty({bits.weights}, at::kInt);
@@ -56,10 +55,12 @@ void Quantizer::freeze() { throw std::logic_error("quantizer: has no bits to fre
 std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant,
                                           at::Device device) {
   if (!device.is_cpu() && method.method != Method::fp32) {
-    if (method.clip != Clip::minmax || method.noise == NoiseKind::matched || method.frozen > 0)
+    if (method.clip != Clip::minmax || method.noise == NoiseKind::matched || method.frozen > 0 ||
+        method.range != RangeOf::tensor || (method.method == Method::diffq && method.min_bits == 0))
       throw std::invalid_argument(
-          "method: clip, matched noise and frozen bits are not yet trained on a GPU; start with --device "
-          "cpu");
+          "method: clip, range channel, min_bits 0, matched noise and frozen bits are not yet trained on a "
+          "GPU; "
+          "start with --device cpu");
     return std::make_unique<DeviceQuantizer>(method, quant, cuda_kernels());
   }
   switch (method.method) {

@@ -25,6 +25,7 @@ struct QuantizedTensor {
   at::Tensor gradient;      ///< [n] ∂loss/∂compute on entry of pull_back, ∂loss/∂master after it
   at::Tensor own;           ///< [own_count(n)] the quantizer's parameters: logits (diffq), scale (lsq)
   at::Tensor own_gradient;  ///< [own_count(n)] written (not added to) by pull_back
+  int64_t channels = 1;     ///< first of at least two dimensions: the output channels of most layers
 };
 
 /// One tensor that is not quantised. `compute` is `master` itself unless QuantSpec::float16 asks for a
@@ -98,8 +99,8 @@ class Quantizer {
   virtual std::vector<TensorBits> bits() const = 0;
   /// What the levels of all tensors stand for.
   virtual LevelGrid grid() const = 0;
-  /// Entries a group of one tensor, at least 1.
-  virtual int64_t group_size(size_t tensor) const = 0;
+  /// How one tensor is packed.
+  virtual TensorLayout layout(size_t tensor) const = 0;
   /// One tensor as a packed model file has it: what materialize_rounded evaluates is what unpack_tensor
   /// restores.
   virtual std::vector<uint8_t> pack(size_t tensor, Coding coding) const = 0;

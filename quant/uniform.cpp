@@ -94,9 +94,9 @@ double Uniform::stored_bits(size_t t) const {
   return static_cast<double>(bits_) * static_cast<double>(quantized_[t].master.numel()) + 64;
 }
 
-Extremes Uniform::level_ends(size_t t) const {
+std::vector<Extremes> Uniform::level_ends(size_t t) const {
   const Grid ends = clipped_grid(t, tensor_extremes(t));
-  return {ends.low, ends.high};
+  return {{ends.low, ends.high}};
 }
 
 }  // namespace diffq

@@ -14,7 +14,7 @@ class Uniform : public BaseQuantizer {
  protected:
   std::vector<int> group_bits(size_t) const override { return {bits_}; }
   double stored_bits(size_t tensor) const override;
-  Extremes level_ends(size_t tensor) const override;
+  std::vector<Extremes> level_ends(size_t tensor) const override;
   void materialize_tensors(NoiseKey key) override;
   void materialize_tensors_rounded() override;
 

@@ -1,3 +1,4 @@
+#include "quant/packed_tensor.h"
 #include "sweeps/spec_keys.h"
 
 namespace diffq {
@@ -59,6 +60,14 @@ void check(const MusicAugmentSpec& spec, const Place& place) {
 }
 
 void check(const MethodSpec& spec, const Place& place) {
+  if (spec.method == Method::diffq && spec.min_bits == 0) {
+    if (spec.parametrisation == Parametrisation::noise)
+      place.key("min_bits").fail("can be 0 only with parametrisation \"bits\": no noise is that of 0 bits");
+    if (spec.group_size < 1 || spec.group_size > kLongestVanishingGroup)
+      place.key("min_bits")
+          .fail("can be 0 only for groups of 1 to " + std::to_string(kLongestVanishingGroup) +
+                " weights; group_size is " + std::to_string(spec.group_size));
+  }
   if (spec.method != Method::diffq || (spec.min_bits < spec.init_bits && spec.init_bits < spec.max_bits))
     return;
   place.key("init_bits")

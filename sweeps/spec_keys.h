@@ -322,12 +322,13 @@ void list_keys(Keys& keys, MethodSpec& spec) {
     keys.whole("group_size", spec.group_size, Range::at_least(0));
     keys.word("noise", spec.noise, kNoiseKindNames);
     keys.word("parametrisation", spec.parametrisation, kParametrisationNames);
-    keys.real("min_bits", spec.min_bits, Range::above(0));
+    keys.real("min_bits", spec.min_bits, Range::at_least(0));
     keys.real("init_bits", spec.init_bits, Range::above(0));
     keys.real("max_bits", spec.max_bits, {.low = 0, .high = 15, .low_open = true});
     keys.real("bits_lr", spec.bits_lr, Range::above(0));
     keys.word("rank_noise", spec.rank_noise, kRankNoiseNames);
     keys.later_word("clip", spec.clip, kClipNames);
+    keys.later_word("range", spec.range, kRangeNames);
     keys.later_real("frozen", spec.frozen, {.low = 0, .high = 1, .high_open = true});
   }
   if (spec.method == Method::qat || spec.method == Method::lsq || spec.method == Method::diffq)

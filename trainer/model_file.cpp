@@ -116,7 +116,8 @@ PackedModelWriter pack_model(const ParameterStore& store, const Quantizer& quant
     const std::vector<int64_t> shape = entry.parameter.sizes().vec();
     if (entry.quantized) {
       const size_t t = entry.quantizer_index;
-      model.add_packed(entry.name, shape, quantizer.group_size(t), quantizer.pack(t, coding));
+      model.add_packed(entry.name, shape, quantizer.layout(t).group_size, quantizer.pack(t, coding),
+                       quantizer.layout(t).channels);
     } else if (quantizer.copies_kept()) {
       add_plain(model, entry.name, "F16", shape, store.master_of(entry).to(at::kHalf));
     } else {

@@ -114,8 +114,8 @@ void ParameterStore::repoint(Quantizer& quantizer) {
     entry.parameter.mutable_grad() = gradient_of(entry).view(shape);
     if (entry.quantized) {
       entry.quantizer_index = quantized.size();
-      quantized.push_back(
-          {entry.name, master, seen, gradient_of(entry), own_of(entry), own_gradient_of(entry)});
+      quantized.push_back({entry.name, master, seen, gradient_of(entry), own_of(entry),
+                           own_gradient_of(entry), shape.size() > 1 ? shape[0] : 1});
     } else {
       kept.push_back({entry.name, master, seen});
     }

@@ -58,8 +58,7 @@ int main(int argc, char** argv) {
       for (const ParameterEntry& entry : store.entries()) {
         if (!entry.quantized) continue;
         const size_t t = entry.quantizer_index;
-        unpack_tensor({entry.numel, quantizer->group_size(t), quantizer->grid()}, Coding::bits, packed[t],
-                      values.data());
+        unpack_tensor(quantizer->layout(t), Coding::bits, packed[t], values.data());
       }
     });
     if (round == -2) {  // the first one takes the memory

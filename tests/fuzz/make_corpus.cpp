@@ -38,9 +38,9 @@ class Corpus {
     }
     const auto [least, most] = std::ranges::minmax_element(weights);
     const bool range = grid == LevelGrid::range;
-    writer.add_packed(
-        name, {numel}, group_size,
-        pack_tensor({layout, weights.data(), bits, range ? *least : 0.125f, range ? *most : 0}, coding));
+    const Extremes ends = range ? Extremes{*least, *most} : Extremes{0.125f, 0};
+    writer.add_packed(name, {numel}, group_size,
+                      pack_tensor({layout, weights.data(), bits, {&ends, 1}}, coding));
   }
 
   /// One packed tensor.
@@ -48,6 +48,21 @@ class Corpus {
                  int width, Weights kind) {
     PackedModelWriter writer(grid, coding, "{}");
     add(writer, grid, coding, "w", numel, group_size, width, kind);
+    writer.write(folder_ / name);
+  }
+
+  /// One packed tensor of channels with ends of their own, some groups without a bit.
+  void write_channels(const std::string& name, Coding coding, int64_t channels, int64_t length,
+                      int64_t group_size) {
+    const TensorLayout layout{channels * length, group_size, LevelGrid::range, channels};
+    std::vector<float> weights(static_cast<size_t>(layout.numel));
+    for (float& weight : weights) weight = static_cast<float>(random_() % 2001) / 1000 - 1;
+    std::vector<uint8_t> bits(static_cast<size_t>(layout.groups()));
+    for (uint8_t& b : bits) b = static_cast<uint8_t>(random_() % 5);
+    const std::vector<Extremes> ends(static_cast<size_t>(channels), {-0.75f, 1});
+    PackedModelWriter writer(LevelGrid::range, coding, "{}");
+    writer.add_packed("w", {channels, length}, group_size,
+                      pack_tensor({layout, weights.data(), bits, ends}, coding), channels);
     writer.write(folder_ / name);
   }
 
@@ -100,6 +115,8 @@ void write_all(const std::filesystem::path& folder) {
   corpus.write_one("zstd_narrow", range, zstd, 2000, 100, 3, skewed);
   corpus.write_one("zstd_wide", scale, zstd, 500, 3, 11, skewed);
   corpus.write_one("zstd_table", range, zstd, 900, 2, 0, skewed);
+  corpus.write_channels("channels_bits", bits, 5, 21, 8);
+  corpus.write_channels("channels_zstd", zstd, 3, 40, 1);
   corpus.write_plain("plain");
 }
 

@@ -42,7 +42,7 @@ void read_tensor(const PackedModel& model, const ModelTensor& tensor) {
   unpack_levels(tensor.layout, model.coding(), tensor.bytes, levels.data());
   for (int64_t i = 0; i < tensor.numel; ++i) {
     const auto width = bits[static_cast<size_t>(i / tensor.layout.group_size)];
-    require(width >= 1 && width <= 15 && levels[static_cast<size_t>(i)] < 1 << width);
+    require(width <= 15 && levels[static_cast<size_t>(i)] < 1 << width);
   }
   const Coding other = model.coding() == Coding::bits ? Coding::zstd : Coding::bits;
   const Bytes recoded = recode_tensor(tensor.layout, model.coding(), tensor.bytes, other);

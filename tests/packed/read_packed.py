@@ -20,7 +20,8 @@ MB = 2**20
 DIFFQ = {"method": "diffq", "lambda": 5, "bits_lr": 0.05}
 METHODS = [{"method": "fp32"}, {"method": "ptq", "bits": 3, "clip": ["minmax", "mse"]},
            {"method": "qat", "bits": [1, 2, 4, 8, 15]}, {"method": "lsq", "bits": [2, 4]},
-           DIFFQ | {"group_size": [0, 1, 3, 8]}]
+           DIFFQ | {"group_size": [0, 1, 3, 8]},
+           DIFFQ | {"lambda": 50, "range": ["tensor", "channel"], "min_bits": 0, "clip": "mse"}]
 FLOAT16_METHODS = [{"method": "fp32"}, {"method": "ptq", "bits": 3}, {"method": "qat", "bits": 4},
                    {"method": "lsq", "bits": 4}, DIFFQ | {"group_size": [0, 3]}]
 

@@ -31,6 +31,7 @@ inline QuantizedTensor make_quantized(const Quantizer& quantizer, const std::str
   tensor.gradient = at::zeros_like(tensor.master);
   tensor.own = at::zeros({quantizer.own_count(weights.numel())}, weights.options());
   tensor.own_gradient = at::full_like(tensor.own, -777);
+  tensor.channels = weights.dim() > 1 ? weights.size(0) : 1;
   return tensor;
 }
 

@@ -117,8 +117,7 @@ TEST(ClippedRange, IsPackedAsItIsEvaluated) {
     std::vector<float> restored(5000);
     for (const Coding coding : {Coding::bits, Coding::zstd}) {
       const std::vector<uint8_t> packed = bound.quantizer->pack(0, coding);
-      unpack_tensor({5000, bound.quantizer->group_size(0), LevelGrid::range}, coding, packed,
-                    restored.data());
+      unpack_tensor(bound.quantizer->layout(0), coding, packed, restored.data());
       EXPECT_TRUE(at::equal(tensor_of(restored), bound.tensors[0].compute)) << group;
     }
   }

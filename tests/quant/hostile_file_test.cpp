@@ -221,7 +221,7 @@ TEST(HostilePackedFile, Shapes) {
     expect_error(Packed().shaped(shape, 1).file(), "w: ");
   for (const Json& group_size :
        {Json("1"), Json(1.5), Json(1e300), Json(false), Json(Json::array()), Json(-1), Json(UINT64_MAX)})
-    expect_error(Packed().shaped({100}, group_size).file(), "shape or group_size");
+    expect_error(Packed().shaped({100}, group_size).file(), "shape, group_size or channels");
   EXPECT_EQ(error_of(Packed().add(Bytes(100)).shaped({10, 10}, INT64_MAX).file()), "no error");
   for (const std::string coding : {"bits", "zstd"}) {
     for (const int64_t numel : {int64_t{1} << 40, INT64_MAX}) {

@@ -65,7 +65,8 @@ struct SampleModel {
                                    const std::vector<float>& weights, const std::vector<uint8_t>& bits) {
     const auto [least, most] = std::ranges::minmax_element(weights);
     const bool range = grid == LevelGrid::range;
-    return pack_tensor({layout, weights.data(), bits, range ? *least : 0.25f, range ? *most : 0}, coding);
+    const Extremes ends = range ? Extremes{*least, *most} : Extremes{0.25f, 0};
+    return pack_tensor({layout, weights.data(), bits, {&ends, 1}}, coding);
   }
 
   std::vector<float> mixed = std::vector<float>(90), single = std::vector<float>(17);
@@ -150,6 +151,26 @@ TEST_F(PackedFile, GroupsAreNoLargerThanTheirTensor) {
   const PackedModel model = PackedModel::read(path_);
   EXPECT_EQ(model.find("w")->layout.group_size, 3);
   EXPECT_EQ(values_of(model, *model.find("w")), weights);
+}
+
+TEST_F(PackedFile, ChannelsThatCantBeAreRefused) {
+  for (const auto& [grid, channels, refused] :
+       {std::tuple{LevelGrid::range, 3, false}, {LevelGrid::range, 4, true}, {LevelGrid::scale, 3, true}}) {
+    PackedModelWriter writer(grid, Coding::bits, "{}");
+    const std::vector<float> weights{0, 1, 0, 2, 0, 4};
+    const std::vector<uint8_t> bits{6, 6};
+    const std::vector<Extremes> ends{{0, 1}, {0, 2}, {0, 4}};
+    writer.add_packed("w", {3, 2}, 3,
+                      pack_tensor({{6, 3, LevelGrid::range, 3}, weights.data(), bits, ends}, Coding::bits),
+                      channels);
+    writer.write(path_);
+    if (refused) {
+      EXPECT_THROW(PackedModel::read(path_), DamagedFile) << channels;
+    } else {
+      const PackedModel model = PackedModel::read(path_);
+      EXPECT_EQ(values_of(model, *model.find("w")), weights);
+    }
+  }
 }
 
 TEST_F(PackedFile, WhatCantBeReadIsNamed) {

@@ -12,6 +12,7 @@
 
 #include "quant/bit_packing.h"
 #include "quant/grid.h"
+#include "quant/half.h"
 #include "quant/level_coding.h"
 #include "quant/packed_tensor.h"
 
@@ -64,23 +65,31 @@ struct Sample {
   std::vector<float> weights;
   std::vector<uint8_t> bits;
   float low = 0, high = 0;
+  std::vector<Extremes> channels{};  ///< of more than one: their ends
 
   int width(size_t i) const { return bits[i / static_cast<size_t>(layout.group_size)]; }
-  Grid grid(size_t i) const { return {low, high, Grid::top_of(width(i))}; }
+  Grid grid(size_t i) const {
+    const auto length = static_cast<size_t>(layout.numel / layout.channels);
+    const Extremes ends = channels.empty() ? Extremes{low, high} : channels[i / length];
+    return {ends.min, ends.max, Grid::top_of(width(i))};
+  }
 
   float evaluated(size_t i) const {
-    if (layout.grid == LevelGrid::range) return grid(i).is_point() ? weights[i] : grid(i).round(weights[i]);
+    if (width(i) == 0) return 0;
+    if (layout.grid == LevelGrid::range) return grid(i).is_point() ? grid(i).low : grid(i).round(weights[i]);
     const auto half = static_cast<float>(1 << (width(i) - 1));
     return round_half_even(std::clamp(weights[i] / low, -half, half - 1)) * low;
   }
   uint16_t level(size_t i) const {
+    if (width(i) == 0) return 0;
     if (layout.grid == LevelGrid::range)
       return grid(i).is_point() ? uint16_t{0} : static_cast<uint16_t>(grid(i).level(weights[i]));
     const auto half = static_cast<float>(1 << (width(i) - 1));
     return static_cast<uint16_t>(std::nearbyint(std::clamp(weights[i] / low, -half, half - 1)) + half);
   }
   std::vector<uint8_t> packed(Coding coding) const {
-    return pack_tensor({layout, weights.data(), bits, low, high}, coding);
+    const std::vector<Extremes> ends = channels.empty() ? std::vector<Extremes>{{low, high}} : channels;
+    return pack_tensor({layout, weights.data(), bits, ends}, coding);
   }
   int64_t groups() const { return static_cast<int64_t>(bits.size()); }
   uint64_t level_bits() const {
@@ -136,8 +145,10 @@ void expect_comes_back(const Sample& sample) {
   EXPECT_EQ(recode_tensor(sample.layout, Coding::zstd, zstd, Coding::bits), bits);
 
   const auto [least, most] = std::ranges::minmax_element(sample.bits);
-  const int table_bits = std::bit_width(static_cast<unsigned>(*most - *least));
-  const size_t head = (sample.layout.grid == LevelGrid::range ? 8 : 4) + 2;
+  const int table_bits =
+      std::max<int>(std::bit_width(static_cast<unsigned>(*most - *least)), *least == 0 ? 1 : 0);
+  const size_t one_range = sample.layout.grid == LevelGrid::range ? 8 : 4;
+  const size_t head = (sample.channels.empty() ? one_range : 4 * sample.channels.size()) + 2;
   const auto table = static_cast<size_t>(packed_bytes(sample.groups(), table_bits));
   EXPECT_GE(bits.size(), (sample.level_bits() + 7) / 8 + table + head);
   EXPECT_LT(bits.size(), (sample.level_bits() + 7) / 8 + 15 + table + head);
@@ -159,6 +170,72 @@ TEST(PackedTensor, ComesBackAsItWasEvaluated) {
       }
     }
   }
+}
+
+TEST(Half, EveryOneComesBackAndNumbersGoToTheNearest) {
+  for (uint32_t half = 0; half <= 0xffff; ++half)
+    ASSERT_EQ(float_to_half(half_to_float(static_cast<uint16_t>(half))), half);
+  EXPECT_EQ(float_to_half(1e9f), 0x7bff) << "the largest";
+  EXPECT_EQ(float_to_half(-65520.0f), 0xfbff);
+  std::mt19937 random(3);
+  for (int i = 0; i < 20'000; ++i) {
+    const uint32_t half = random() % 0x7bff;
+    const float low = half_to_float(static_cast<uint16_t>(half)),
+                high = half_to_float(static_cast<uint16_t>(half + 1));
+    const float part = static_cast<float>(random() % 1025) / 1024, value = low + part * (high - low);
+    const uint32_t nearest = part < 0.5f || (part == 0.5f && half % 2 == 0) ? half : half + 1;
+    ASSERT_EQ(float_to_half(value), nearest) << value;
+    ASSERT_EQ(float_to_half(-value), nearest | 0x8000) << value;
+  }
+}
+
+/// Ends that float16 holds, one channel of a single point.
+Sample with_channels(Sample sample, int64_t channels) {
+  sample.layout.channels = channels;
+  for (int64_t k = 0; k < channels; ++k) {
+    const float size = 0.125f * static_cast<float>(1 + k % 7);
+    sample.channels.push_back(k == 2 ? Extremes{0.25f, 0.25f} : Extremes{-size, 0.5f * size});
+  }
+  return sample;
+}
+
+TEST(PackedTensor, ChannelsHaveTheirOwnEnds) {
+  unsigned seed = 50;
+  for (const int64_t channels : {2, 5, 64}) {
+    for (const int64_t length : {1, 9, 130}) {
+      for (const int64_t group_size : {int64_t{1}, int64_t{8}, int64_t{100}, channels * length}) {
+        for (const int width : {0, 3}) {
+          SCOPED_TRACE(testing::Message() << channels << " channels of " << length << ", groups of "
+                                          << group_size << ", width " << width);
+          expect_comes_back(with_channels(
+              random_sample(channels * length, group_size, LevelGrid::range, width, ++seed), channels));
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(PackedTensor, GroupsMayHaveVanished) {
+  unsigned seed = 80;
+  for (const int64_t numel : {1, 7, 4097, 20'011}) {
+    for (const int64_t group_size : {1, 8, 256}) {
+      for (const int every : {1, 2, 50}) {
+        SCOPED_TRACE(testing::Message()
+                     << numel << " weights in groups of " << group_size << ", one in " << every);
+        Sample sample = random_sample(numel, std::min(numel, group_size), LevelGrid::range, 0, ++seed);
+        for (size_t k = 0; k < sample.bits.size(); k += static_cast<size_t>(every)) sample.bits[k] = 0;
+        expect_comes_back(sample);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+/// A long one would make a short file ask for much memory.
+TEST(PackedTensor, ALongGroupCannotVanish) {
+  const Sample sample{{300, 300, LevelGrid::range}, std::vector<float>(300, 1.0f), {0}, 0, 1};
+  EXPECT_THROW(unpacked(sample.layout, Coding::bits, sample.packed(Coding::bits)), DamagedFile);
 }
 
 TEST(PackedTensor, ComesBackInEveryWidth) {

@@ -12,7 +12,7 @@ ALLOWED = {
     "datasets": [],
     "results": [],
     "trainer": ["quant/", "datasets/", "results/records.h", "results/durable_file.h"],
-    "sweeps": ["quant/method_spec.h", "datasets/data_spec.h", "trainer/run_spec.h"],
+    "sweeps": ["quant/method_spec.h", "quant/packed_tensor.h", "datasets/data_spec.h", "trainer/run_spec.h"],
     "launcher": ["quant/", "datasets/", "results/", "trainer/", "sweeps/"],
 }
 

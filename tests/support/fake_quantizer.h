@@ -58,7 +58,7 @@ class FakeQuantizer : public Quantizer {
   double size_mb() const override { return 0; }
   std::vector<TensorBits> bits() const override { return {}; }
   LevelGrid grid() const override { return LevelGrid::range; }
-  int64_t group_size(size_t) const override { return 1; }
+  TensorLayout layout(size_t t) const override { return {quantized_.at(t).master.numel(), 1}; }
   std::vector<uint8_t> pack(size_t, Coding) const override {
     throw std::logic_error("the fake packs nothing");
   }

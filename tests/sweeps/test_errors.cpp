@@ -247,8 +247,12 @@ TEST(SweepErrors, Methods) {
       {diffq(R"("bits": 3)"),
        kM + ".bits: diffq has no bits; its keys are method, preset, target_mb, lambda, group_size, "
             "noise, parametrisation, min_bits, init_bits, "
-            "max_bits, bits_lr, rank_noise, clip, frozen, start, train"},
-      {diffq(R"("min_bits": 0)"), kM + ".min_bits: must be a number above 0, not 0"},
+            "max_bits, bits_lr, rank_noise, clip, range, frozen, start, train"},
+      {diffq(R"("min_bits": -1)"), kM + ".min_bits: must be a number of at least 0, not -1"},
+      {diffq(R"("min_bits": 0, "group_size": 0)"),
+       kM + ".min_bits: can be 0 only for groups of 1 to 256 weights; group_size is 0"},
+      {diffq(R"("min_bits": 0, "parametrisation": "noise")"),
+       kM + R"(.min_bits: can be 0 only with parametrisation "bits": no noise is that of 0 bits)"},
       {diffq(R"("max_bits": 16)"), kM + ".max_bits: must be a number above 0 and at most 15, not 16"},
       {diffq(R"("min_bits": 8)"),
        kM + ".init_bits: must lie between min_bits and max_bits, but 8 < 8 < 15 does not hold"},

@@ -129,4 +129,14 @@ bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& 
   return true;
 }
 
+Alter change_gradient(const std::string& name, const std::function<at::Tensor(const at::Tensor&)>& change) {
+  return [name, change](const at::Tensor& loss, torch::nn::Module& module) {
+    const at::Tensor parameter = module.named_parameters()[name];
+    parameter.register_hook([change, once = std::make_shared<bool>(true)](const at::Tensor& gradient) {
+      return std::exchange(*once, false) ? change(gradient) : gradient;
+    });
+    return loss;
+  };
+}
+
 }  // namespace diffq

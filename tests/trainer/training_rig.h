@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "results/records.h"
 #include "trainer/train_step.h"
@@ -67,6 +68,11 @@ class AlteredTask : public LambdaTask {
       : LambdaTask(std::shared_ptr<torch::nn::Module>(task, &task->module()),
                    [task, alter](const Batch& batch) { return alter(task->loss(batch), task->module()); }) {}
 };
+
+using Alter = AlteredTask::Alter;
+
+/// Passes the gradient of this parameter through `change`, in the next backward alone.
+Alter change_gradient(const std::string& name, const std::function<at::Tensor(const at::Tensor&)>& change);
 
 struct RigParts {
   std::shared_ptr<Task> task = nullptr;            ///< made from the spec when absent
