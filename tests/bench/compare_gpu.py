@@ -24,7 +24,8 @@ args = parser.parse_args()
 def run(*command):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=1200)
     if done.returncode == 77:
-        sys.exit("no GPU: nothing measured")
+        print("no GPU: nothing measured")
+        sys.exit(77)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
