@@ -1,6 +1,7 @@
 #pragma once
 // The kernels of device_kernels.h, from their bodies. Included once by each of the files that launch them.
 
+#include "quant/device_clip_bodies.h"
 #include "quant/device_group_bodies.h"
 #include "quant/device_noise_bodies.h"
 #include "quant/device_rounding_bodies.h"
@@ -10,6 +11,10 @@ namespace {
 
 int64_t blocks_of(int64_t items, int64_t a_block = kBlockThreads) { return (items + a_block - 1) / a_block; }
 
+void mask_clipped(const ModelTable& table, const SegmentRange& range, Stream stream) {
+  launch(MaskClipped{table, range.first_chunk}, range.last_chunk - range.first_chunk, stream);
+}
+
 void pull_back(const ModelTable& table, const NoiseLaw& law, const SegmentRange& range, Stream stream) {
   launch(PullBack{table, law, range.first_chunk}, range.last_chunk - range.first_chunk, stream);
   if (range.last_piece > range.first_piece) {
@@ -17,7 +22,8 @@ void pull_back(const ModelTable& table, const NoiseLaw& law, const SegmentRange&
     launch(FinishCutGroups{table, law, range.first_segment}, range.last_segment - range.first_segment,
            stream);
   }
-  launch(SpreadRangeGradient{table, range.first_chunk, range.last_chunk},
+  if (law.clips) return mask_clipped(table, range, stream);
+  launch(SpreadRangeGradient{table, law.factor, range.first_chunk, range.last_chunk},
          blocks_of(range.last_chunk - range.first_chunk, SpreadRangeGradient::kChunks), stream);
 }
 
@@ -32,6 +38,10 @@ const DeviceKernels kDeviceKernels{
       launch(BeginStep{table, step}, blocks_of(table.segment_count), stream);
     },
     [](const ModelTable& table, Stream stream) { launch(FindExtremes{table}, table.chunk_count, stream); },
+    [](const ModelTable& table, const GroupMap& map, const uint8_t* widths, Stream stream) {
+      launch(ClipEnds{table, map, widths}, table.segment_count, stream);
+    },
+    mask_clipped,
     [](const ModelTable& table, const NoiseLaw& law, Stream stream) {
       launch(AddNoise{table, law}, table.chunk_count, stream);
     },

@@ -58,6 +58,8 @@ struct NoiseLaw {
   GroupMap map;
   NoiseKind kind;
   uint64_t seed;
+  float factor = 1;    ///< of the noise that is drawn
+  bool clips = false;  ///< weights beyond the ends are clipped, and the ends have no gradient
 };
 
 /// Tensors [first, last) of a model.
@@ -72,6 +74,11 @@ struct DeviceKernels {
   void (*begin_step)(const ModelTable&, uint32_t step, Stream);
   /// extremes, of all segments.
   void (*find_extremes)(const ModelTable&, Stream);
+  /// The ends of least expected error (clip.h) in the place of the extremes; widths: one a group of the
+  /// model, or null for the real bits. Wants extremes.
+  void (*clip_ends)(const ModelTable&, const GroupMap&, const uint8_t* widths, Stream);
+  /// Gradients of weights beyond the ends to 0.
+  void (*mask_clipped)(const ModelTable&, const SegmentRange&, Stream);
   /// compute = master + range / (2^b - 1) * noise, and ties. Wants extremes.
   void (*add_noise)(const ModelTable&, const NoiseLaw&, Stream);
   /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and ties.

@@ -78,7 +78,7 @@ struct AddNoise {
     const Stretch chunk = table.chunks[index];
     const Segment segment = table.segments[chunk.segment];
     const Ends ends(table, chunk.segment);
-    const float range = ends.range();
+    const float range = ends.range() * law.factor;
     if (!(range > 0)) {  // a constant tensor stays as it is
       copy_chunk(block, table, chunk);
       return;
@@ -110,7 +110,12 @@ struct AddNoise {
       bool extreme = false;
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) {
-        extreme |= weights[k] == ends.low || weights[k] == ends.high;
+        if (law.clips) {
+          const float above = weights[k] < ends.low ? ends.low : weights[k];
+          weights[k] = above > ends.high ? ends.high : above;
+        } else {
+          extreme |= weights[k] == ends.low || weights[k] == ends.high;
+        }
         weights[k] = weights[k] + steps[k] * noise[k];
       }
       store_entries(table, segment, chunk, thread, weights);
@@ -151,7 +156,7 @@ struct PullBack {
     const Stretch chunk = table.chunks[first_chunk + index];
     const Segment segment = table.segments[chunk.segment];
     if (segment.group_shift < 0) return;
-    const float range = Ends(table, chunk.segment).range();
+    const float range = Ends(table, chunk.segment).range() * law.factor;
     with_shift(segment.group_shift,
                [&](auto shift) { sum_groups<shift.value>(block, chunk, segment, range, shared); });
     join_threads(block, shared.sums, Add{});
@@ -193,6 +198,7 @@ struct PullBack {
 /// equal parts. Most chunks have none of them: a block looks for those that do.
 struct SpreadRangeGradient {
   ModelTable table;
+  float factor;  ///< NoiseLaw's
   int32_t first_chunk, last_chunk;
 
   static constexpr int kChunks = 64;  ///< a block
@@ -232,8 +238,9 @@ struct SpreadRangeGradient {
     join_threads(block, shared.smallest, Add{});
     join_threads(block, shared.largest, Add{});
     block.threads([&](int thread) {
-      const float up = static_cast<float>(shared.sums[0] / shared.largest[0]);
-      const float down = static_cast<float>(shared.sums[0] / shared.smallest[0]);
+      const double range_gradient = shared.sums[0] * static_cast<double>(factor);
+      const float up = static_cast<float>(range_gradient / shared.largest[0]);
+      const float down = static_cast<float>(range_gradient / shared.smallest[0]);
       for (int i = thread; i < chunk.count; i += kBlockThreads) {
         const float weight = segment.master[chunk.begin + i];
         float& gradient = segment.gradient[chunk.begin + i];

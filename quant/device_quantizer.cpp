@@ -46,13 +46,9 @@ DeviceQuantizer::DeviceQuantizer(const MethodSpec& method, const QuantSpec& quan
       map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)),
       levels_(ScaleLevels::of_bits(method.bits)),
       host_(make_quantizer(method, quant)) {
-  const bool published = method.noise != NoiseKind::matched && method.clip == Clip::minmax &&
-                         method.frozen == 0 && method.range == RangeOf::tensor && method.min_bits > 0;
-  if (method.method == Method::diffq && !published)
+  if (method.method == Method::diffq && (method.range == RangeOf::channel || method.min_bits == 0))
     throw std::invalid_argument(
-        "diffq: noise matched, clip mse, range channel, min_bits 0 and frozen are for the CPU alone so far; "
-        "leave "
-        "them out, or the GPU");
+        "diffq: range channel and min_bits 0 are for the CPU alone so far; leave them out, or the GPU");
 }
 
 Stream DeviceQuantizer::stream() const {
@@ -175,7 +171,12 @@ void DeviceQuantizer::materialize(NoiseKey key) {
   }
   switch (method_.method) {
     case Method::diffq:
+      if (frozen_) {
+        round_to_widths();
+        break;
+      }
       find_extremes();
+      if (clips()) kernels_.clip_ends(table_, map_, nullptr, stream());
       kernels_.add_noise(table_, law(), stream());
       break;
     case Method::qat:
@@ -197,7 +198,12 @@ void DeviceQuantizer::materialize_rounded() {
   }
   switch (method_.method) {
     case Method::diffq:
-      round_diffq();
+      if (clips()) {
+        round_on_host();
+      } else {
+        take_widths();
+        round_to_widths();
+      }
       break;
     case Method::qat:
     case Method::lsq:
@@ -213,18 +219,30 @@ void DeviceQuantizer::materialize_rounded() {
 }
 
 /// Which bits a group has is the CPU path's word alone: those that are evaluated are those that are packed.
-void DeviceQuantizer::round_diffq() {
+void DeviceQuantizer::take_widths() {
   std::vector<uint8_t> widths;
   for (const TensorBits& tensor : bits()) widths.insert(widths.end(), tensor.bits.begin(), tensor.bits.end());
-  if (widths.empty()) return;
-  widths_.copy_(upload(widths, widths_.device()));
-  find_extremes();
-  kernels_.round(table_, widths_.const_data_ptr<uint8_t>(), 0, stream());
+  if (!widths.empty()) widths_.copy_(upload(widths, widths_.device()));
 }
 
-/// Once a run: the search for the best clip is not worth a kernel.
+void DeviceQuantizer::round_to_widths() {
+  if (quantized_.empty()) return;
+  const auto* widths = widths_.const_data_ptr<uint8_t>();
+  find_extremes();
+  if (clips()) kernels_.clip_ends(table_, map_, widths, stream());
+  kernels_.round(table_, widths, 0, stream());
+}
+
+void DeviceQuantizer::freeze() {
+  if (method_.method != Method::diffq) return Quantizer::freeze();
+  if (!frozen_) take_widths();
+  frozen_ = true;
+}
+
+/// Where the ends are searched for: those of an evaluation must be those that are packed, to the last bit.
 void DeviceQuantizer::round_on_host() {
   for (size_t t = 0; t < quantized_.size(); ++t) copies_[t].master.copy_(quantized_[t].master);
+  copy_own();
   host_->materialize_rounded();
   for (size_t t = 0; t < quantized_.size(); ++t) quantized_[t].compute.copy_(copies_[t].compute);
 }
@@ -247,6 +265,9 @@ void DeviceQuantizer::pull_back_range(size_t first, size_t last) {
       to.first_chunk + to.chunk_count, from.first_piece,           to.first_piece + to.piece_count};
   if (method_.method == Method::lsq) {
     kernels_.pull_back_scale(table_, levels_, range, stream());
+  } else if (frozen_) {
+    for (size_t t = first; t < last; ++t) quantized_[t].own_gradient.zero_();
+    if (clips()) kernels_.mask_clipped(table_, range, stream());
   } else {
     kernels_.pull_back(table_, law(), range, stream());
   }

@@ -29,6 +29,7 @@ class DeviceQuantizer : public Quantizer {
   void add_size_gradient(double lambda) override;
   void constrain_own() override;
   void fit_size(double target_mb) override;
+  void freeze() override;
 
   double expected_size_mb() const override;
   double size_mb() const override;
@@ -43,10 +44,12 @@ class DeviceQuantizer : public Quantizer {
   void pull_back_range(size_t first, size_t last);
   void find_extremes();
   void round_to_fixed_bits();
-  void round_diffq();
+  void round_to_widths();
+  void take_widths();
   void round_on_host();
   void copy_own() const;
-  NoiseLaw law() const { return {map_, method_.noise, key_.seed}; }
+  bool clips() const { return method_.method == Method::diffq && method_.clip == Clip::mse; }
+  NoiseLaw law() const { return {map_, method_.noise, key_.seed, noise_factor(method_.noise), clips()}; }
   Stream stream() const;
 
   MethodSpec method_;
@@ -61,6 +64,7 @@ class DeviceQuantizer : public Quantizer {
   ModelTable table_{};
   std::vector<at::Tensor> table_memory_;
   at::Tensor widths_;  ///< of all groups of the model, as rounded
+  bool frozen_ = false;
 };
 
 }  // namespace diffq

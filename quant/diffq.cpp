@@ -65,8 +65,7 @@ DiffQ::DiffQ(const MethodSpec& method, QuantSpec quant, CodePath path)
     : BaseQuantizer(std::move(quant), path),
       method_(method),
       map_(make_group_map(method.parametrisation, method.min_bits, method.max_bits)) {
-  // The kernels' normal noise is N(0,1)/2.
-  if (method.noise == NoiseKind::matched) noise_factor_ = static_cast<float>(2 / std::sqrt(12.0));
+  noise_factor_ = noise_factor(method.noise);
   if (method.group_size < 0)
     throw std::invalid_argument("diffq: group_size is negative; 0 is one group a tensor");
   if (method.min_bits == 0 && (method.parametrisation == Parametrisation::noise || method.group_size < 1 ||

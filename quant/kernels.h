@@ -24,6 +24,11 @@ struct GroupMap {
 };
 GroupMap make_group_map(Parametrisation parametrisation, double min_bits, double max_bits);
 
+/// What the noise that kernels draw, N(0,1)/2 or U(-1/2, 1/2), is multiplied by.
+inline float noise_factor(NoiseKind kind) {
+  return kind == NoiseKind::matched ? 0.57735027f : 1;  // 2 / sqrt(12)
+}
+
 /// Largest read or write past the `groups` asked for, in the arrays of one value a group below.
 inline constexpr int64_t kGroupPadding = kNoiseBlock + 16;
 

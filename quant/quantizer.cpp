@@ -55,12 +55,6 @@ void Quantizer::freeze() { throw std::logic_error("quantizer: has no bits to fre
 std::unique_ptr<Quantizer> make_quantizer(const MethodSpec& method, const QuantSpec& quant,
                                           at::Device device) {
   if (!device.is_cpu() && method.method != Method::fp32) {
-    if (method.clip != Clip::minmax || method.noise == NoiseKind::matched || method.frozen > 0 ||
-        method.range != RangeOf::tensor || (method.method == Method::diffq && method.min_bits == 0))
-      throw std::invalid_argument(
-          "method: clip, range channel, min_bits 0, matched noise and frozen bits are not yet trained on a "
-          "GPU; "
-          "start with --device cpu");
     return std::make_unique<DeviceQuantizer>(method, quant, cuda_kernels());
   }
   switch (method.method) {

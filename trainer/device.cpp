@@ -4,13 +4,17 @@
 
 namespace diffq {
 
+at::Tensor channels_last(const at::Tensor& input) {
+  return input.dim() == 4 ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
+}
+
 Batch on_device(const Batch& batch, at::Device device) {
   if (device.is_cpu()) return batch;
   // From page-locked memory: from any other the copy would wait.
   const auto copy = [&](const at::Tensor& tensor) {
     return tensor.pin_memory().to(device, /*non_blocking=*/true);
   };
-  return {copy(batch.input), copy(batch.target)};
+  return {channels_last(copy(batch.input)), copy(batch.target)};
 }
 
 void prepare_device(at::Device device) {

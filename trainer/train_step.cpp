@@ -139,7 +139,7 @@ std::optional<StepResult> TrainStep::run(int64_t step, StepRates rates,
   step_ = step;
   buckets_.begin();
   buckets_.set_stop(stop);
-  if (device_) device_->begin(rates.lr, own_lr(rates.lr));
+  if (device_) device_->begin(rates.lr, rates.frozen ? 0 : own_lr(rates.lr));
   try {
     if (failure.empty()) {
       quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
@@ -198,7 +198,7 @@ StepResult TrainStep::update(const StepRates& rates) {
 void TrainStep::update_on_device(const StepRates& rates) {
   device_->judge();
   average_own_gradients();
-  quantizer_.add_size_gradient(rates.lambda);
+  if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
   device_->update();
   quantizer_.constrain_own();
 }

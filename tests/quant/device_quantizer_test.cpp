@@ -85,7 +85,7 @@ constexpr int64_t kGroupSizes[] = {0, 1, 2, 3, 4, 8, 10, 16, 32, 64, 100, 128, 1
 
 TEST(DeviceDiffQ, StepsAreThoseOfTheCpu) {
   for (const int64_t group_size : kGroupSizes) {
-    for (const NoiseKind noise : {NoiseKind::gaussian, NoiseKind::uniform}) {
+    for (const NoiseKind noise : {NoiseKind::gaussian, NoiseKind::uniform, NoiseKind::matched}) {
       Pair pair(diffq_method(group_size, noise));
       pair.randomize_logits();
       pair.set_gradients();
@@ -216,12 +216,66 @@ TEST(DeviceDiffQ, FitsASizeAsTheCpu) {
     EXPECT_TRUE(at::equal(pair.fetched(t).own, pair.cpu.tensors[t].own)) << t;
 }
 
+/// A tensor of which every third weight decides, beside the others.
+std::vector<at::Tensor> clipped_tensors() {
+  std::vector<at::Tensor> tensors = many_tensors();
+  tensors.push_back(random_weights(200'003, 40));
+  return tensors;
+}
+
+TEST(DeviceDiffQ, ClipsAsTheCpu) {
+  for (const int64_t group_size : {0, 1, 3, 8, 100, 20'000}) {
+    MethodSpec method = diffq_method(group_size, NoiseKind::matched);
+    method.clip = Clip::mse;
+    Pair pair(method, clipped_tensors());
+    pair.randomize_logits();
+    pair.set_gradients();
+    const at::Tensor before = pair.cpu.tensors.back().gradient.clone();
+    pair.cpu.quantizer->materialize({5, 6});
+    pair.device.quantizer->materialize({5, 6});
+    pair.pull_back();
+    for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {
+      const QuantizedTensor &cpu = pair.cpu.tensors[t], device = pair.fetched(t);
+      const std::string what = std::to_string(group_size) + ", " + std::to_string(cpu.master.numel());
+      EXPECT_LE(relative_difference(device.compute, cpu.compute), 1e-6) << what;
+      EXPECT_LE(relative_difference(device.own_gradient, cpu.own_gradient), 1e-5) << what;
+      EXPECT_TRUE(at::equal(device.gradient, cpu.gradient)) << what;
+    }
+    EXPECT_FALSE(at::equal(pair.cpu.tensors.back().gradient, before)) << "something is clipped";
+    expect_same_rounding(pair, std::to_string(group_size));
+  }
+}
+
+TEST(DeviceDiffQ, FrozenBitsAreThoseOfTheCpu) {
+  for (const Clip clip : {Clip::minmax, Clip::mse}) {
+    for (const int64_t group_size : {0, 8, 10}) {
+      MethodSpec method = diffq_method(group_size);
+      method.clip = clip;
+      Pair pair(method, clipped_tensors());
+      pair.randomize_logits();
+      pair.set_gradients();
+      for (Quantizer* quantizer :
+           {pair.cpu.quantizer.get(), static_cast<Quantizer*>(pair.device.quantizer.get())}) {
+        quantizer->freeze();
+        quantizer->materialize({5, 6});
+      }
+      pair.pull_back();
+      for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {
+        const QuantizedTensor &cpu = pair.cpu.tensors[t], device = pair.fetched(t);
+        if (clip == Clip::minmax) expect_same(device.compute, cpu.compute, "compute");
+        EXPECT_LE(relative_difference(device.compute, cpu.compute), 1e-6);
+        EXPECT_TRUE(at::equal(device.gradient, cpu.gradient));
+        EXPECT_TRUE(at::equal(device.own_gradient, cpu.own_gradient));
+      }
+    }
+  }
+}
+
 TEST(DeviceDiffQ, RefusesWhatIsForTheCpuAlone) {
-  MethodSpec matched = diffq_method(8, NoiseKind::matched), clipped = diffq_method(8),
-             frozen = diffq_method(8);
-  clipped.clip = Clip::mse;
-  frozen.frozen = 0.3;
-  for (const MethodSpec& method : {matched, clipped, frozen})
+  MethodSpec by_channel = diffq_method(8), vanishing = diffq_method(8);
+  by_channel.range = RangeOf::channel;
+  vanishing.min_bits = 0;
+  for (const MethodSpec& method : {by_channel, vanishing})
     EXPECT_THROW(DeviceQuantizer(method, {}, test_kernels()), std::invalid_argument);
 }
 

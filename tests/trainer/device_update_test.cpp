@@ -100,6 +100,32 @@ TEST(DeviceUpdate, FiftyStepsOfEachMethodStayBesideTheCpus) {
   }
 }
 
+TEST(DeviceUpdate, FrozenBitsStayAndWeightsLearnOn) {
+  RunSpec spec = small_spec(Method::diffq);
+  apply_preset(Preset::strong, spec.method);
+  spec.method.bits_lr = 0.3;
+  spec.method.lambda = 50;
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
+  at::Tensor bits, weights;
+  for (int step = 0; step < 20; ++step) {
+    const bool frozen = step >= 12;
+    if (step == 12) {
+      bits = device.store.own().cpu().clone();
+      weights = device.store.master().cpu().clone();
+    }
+    if (frozen) {
+      cpu.parts.quantizer->freeze();
+      device.parts.quantizer->freeze();
+    }
+    EXPECT_NEAR(device.step(step, frozen).loss, cpu.step(step, frozen).loss, 2e-2) << "step " << step;
+  }
+  EXPECT_TRUE(at::equal(device.store.own().cpu(), bits)) << "whatever the optimiser remembers";
+  EXPECT_GT(difference(device.store.master(), weights), 0.01);
+  EXPECT_LT(difference(device.store.master(), cpu.store.master()), 2e-2);
+}
+
 /// Its loss is no number in step 2.
 RigParts with_nan_loss(const RunSpec& spec, int& step) {
   RigParts parts = device_parts(spec);

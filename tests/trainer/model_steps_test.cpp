@@ -7,6 +7,7 @@
 
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
+#include "trainer/device.h"
 #include "trainer/models/layers.h"
 #include "trainer/models/models.h"
 
@@ -44,19 +45,42 @@ TEST_P(ModelStep, GivesEveryParameterItsGradientOnce) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ModelStep,
-                         testing::Values(Case{ModelName::mobilenet, {3, 32, 32, 10}},
-                                         Case{ModelName::wide_resnet28_10, {3, 8, 8, 10}},
-                                         Case{ModelName::cifar_vit, {3, 16, 16, 10}},
-                                         Case{ModelName::deit_tiny, {3, 32, 48, 10}},
-                                         Case{ModelName::deit_small, {3, 32, 32, 10}},
-                                         Case{ModelName::deit_base, {3, 32, 32, 10}},
-                                         Case{ModelName::efficientnet_b3, {3, 64, 64, 10}}),
-                         [](const auto& info) {
-                           for (const auto& [word, name] : kModelNames)
-                             if (name == info.param.first) return std::string(word);
-                           return std::string();
-                         });
+TEST_P(ModelStep, GivesTheSameWithChannelsLast) {
+  const auto& [name, shape] = GetParam();
+  torch::manual_seed(3);
+  const auto model = make_image_model({.name = name}, shape);
+  model->eval();  // no dropout, and no statistics of four pictures
+  const at::Tensor input = at::randn({4, shape.channels, shape.height, shape.width});
+  ASSERT_FALSE(channels_last(input).is_contiguous());
+  const at::Tensor direction = at::randn({4, shape.classes});
+  const auto run = [&](const at::Tensor& pictures) {
+    model->zero_grad();
+    const at::Tensor out = model->forward(pictures);
+    (out * direction).sum().backward();
+    std::vector<at::Tensor> seen{out.detach()};
+    for (const at::Tensor& parameter : model->parameters()) seen.push_back(parameter.grad().clone());
+    return seen;
+  };
+  const auto expected = run(input), seen = run(channels_last(input));
+  for (size_t i = 0; i < seen.size(); ++i) {
+    const double size = expected[i].abs().max().item<double>();
+    EXPECT_LT((seen[i] - expected[i]).abs().max().item<double>(), 1e-3 * size + 1e-6) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, ModelStep,
+    testing::Values(Case{ModelName::resnet18, {3, 32, 32, 10}}, Case{ModelName::resnet20, {3, 32, 32, 10}},
+                    Case{ModelName::mobilenet, {3, 32, 32, 10}},
+                    Case{ModelName::wide_resnet28_10, {3, 8, 8, 10}},
+                    Case{ModelName::cifar_vit, {3, 16, 16, 10}}, Case{ModelName::deit_tiny, {3, 32, 48, 10}},
+                    Case{ModelName::deit_small, {3, 32, 32, 10}}, Case{ModelName::deit_base, {3, 32, 32, 10}},
+                    Case{ModelName::efficientnet_b3, {3, 64, 64, 10}}),
+    [](const auto& info) {
+      for (const auto& [word, name] : kModelNames)
+        if (name == info.param.first) return std::string(word);
+      return std::string();
+    });
 
 ModelSpec with_rates(ModelName name, DropRates rates) { return {.name = name, .rates = rates}; }
 

@@ -79,13 +79,13 @@ TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communica
   communicator.agree("");
 }
 
-StepResult TrainingRig::step(int64_t number) {
+StepResult TrainingRig::step(int64_t number, bool frozen) {
   const int64_t steps = steps_per_epoch(data_.train->size(), spec.train.batch_size);
   const auto batches =
       training_batches(data_.train->size(), spec.train.batch_size, spec.train.accumulate_steps, spec.seed,
                        number / steps, communicator_.rank(), communicator_.size(), number % steps);
   size_t next = 0;
-  const auto result = train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda},
+  const auto result = train_step.run(number, {spec.train.optimizer.lr, spec.method.lambda, frozen},
                                      [&] { return data_.train->batch(batches[next++], {}); });
   return result ? *result : train_step.settle().value();
 }

@@ -87,7 +87,7 @@ class TrainingRig {
   TrainingRig(const RunSpec& spec, const DataSplits& data, Communicator& communicator, RigParts parts = {});
 
   /// Step `number` of the run, on this rank's part of the batch.
-  StepResult step(int64_t number);
+  StepResult step(int64_t number, bool frozen = false);
   /// Copies of master, own parameters, model buffers and moments, in this order.
   std::vector<at::Tensor> state();
   torch::nn::Module& module() { return parts.task->module(); }
