@@ -29,8 +29,9 @@ struct ClipSums {
 DIFFQ_BOTH inline void solve_clip(double rounding, const ClipSums& sums, double& low, double& high) {
   const double a = rounding + sums.above, b = rounding + sums.below,
                determinant = a * b - rounding * rounding;
-  high = (b * sums.sum_above + rounding * sums.sum_below) / determinant;
-  low = (a * sums.sum_below + rounding * sums.sum_above) / determinant;
+  const double part = 1 / determinant;
+  high = (b * sums.sum_above + rounding * sums.sum_below) * part;
+  low = (a * sums.sum_below + rounding * sums.sum_above) * part;
 }
 
 }  // namespace diffq

@@ -25,10 +25,6 @@ struct ClipEnds {
     const ClipSample sample(segment.numel);
     sum_error_scales(block, segment, shared);
     block.threads([&](int thread) {
-      if (thread == 0) {
-        const double mean_square = shared.below[0] / static_cast<double>(segment.numel);
-        shared.rounding = mean_square * static_cast<double>(sample.count) / 12;
-      }
       double sum = 0;
       for (int64_t i = thread; i < sample.count; i += kBlockThreads)
         sum += static_cast<double>(load_constant(segment.master + i * sample.stride));
@@ -37,6 +33,8 @@ struct ClipEnds {
     join_threads(block, shared.sum_below, Add{});
     block.threads([&](int thread) {
       if (thread != 0) return;
+      const double mean_square = shared.below[0] / static_cast<double>(segment.numel);
+      shared.rounding = mean_square * static_cast<double>(sample.count) / 12;
       shared.low = shared.high = shared.sum_below[0] / static_cast<double>(sample.count);
       shared.done = false;
     });

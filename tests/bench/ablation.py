@@ -1,5 +1,6 @@
 """The tables of docs/ablation.md from the results of sweeps/ablation.json: at each size, by how much the metric of each
-setting is better than that of published DiffQ of the same seed, with a 95 % interval (Student's t over seeds).
+setting is better than that of published DiffQ of the same seed, with a 95 % interval (Student's t over seeds); and how near
+targets are met, beside published DiffQ at a λ, between whose sizes the metric is a straight line over log size.
 
 usage: ablation.py DIR
 Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done.
@@ -21,7 +22,9 @@ def setting_of(config):
     method = config["method"]
     if method["method"] != "diffq":
         return method["method"]
-    options = [f"{key} {method[key]}" for key in ("clip", "frozen") if key in method]
+    options = [f"{key} {method[key]}" for key in ("clip", "range", "frozen") if key in method]
+    if method["min_bits"] != 2:
+        options.append(f"min_bits {method['min_bits']:g}")
     if method["noise"] != "gaussian":
         options.insert(0, f"noise {method['noise']}")
     if "recalibrate_batchnorm" in config["eval"]:
@@ -41,7 +44,7 @@ def read(path):
                           if row["benchmark"] == benchmark and "target_mb" in config["method"]})
         for row, config in zip(rows, configs):
             method = config["method"]
-            if row["benchmark"] != benchmark or method["method"] == "fp32":
+            if row["benchmark"] != benchmark or method["method"] == "fp32" or "lambda" in method:
                 continue
             bits = method.get("bits") or BITS[targets.index(method["target_mb"])]
             key = bits, setting_of(config)
@@ -59,8 +62,44 @@ def difference(ours, theirs):
     return values.mean(), stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
 
 
+def read_lambdas(path):
+    """benchmark -> seed -> (log size, metric, higher is better) of the runs at a λ, by size; and metrics of fp32."""
+    points, fp32 = collections.defaultdict(lambda: collections.defaultdict(list)), collections.defaultdict(dict)
+    with h5py.File(path, "r") as file:
+        for row in file["runs"][:]:
+            method = json.loads(row["config_json"])["method"]
+            metric = row["metric"] * (1 if row["higher_is_better"] else -1)
+            benchmark, seed = row["benchmark"].decode(), int(row["seed"])
+            if row["status"] == b"done" and "lambda" in method:
+                points[benchmark][seed].append((math.log(row["size_mb"]), metric))
+            if row["status"] == b"done" and method["method"] == "fp32":
+                fp32[benchmark][seed] = metric
+    return points, fp32
+
+
+def show_targets(benchmark, metrics, sizes, points):
+    """Published DiffQ with a target beside that with a λ, at the target's size."""
+    print("\n| target's size MB, from, to | seeds | metric | of a λ run of equal size | target better by |")
+    print("|--:|--:|--:|--:|--:|")
+    for (bits, setting), values in sorted(metrics.items()):
+        if setting != "published":
+            continue
+        at_lambda = {}
+        for seed, pairs in points.items():
+            xs, ys = zip(*sorted(pairs))
+            size = math.log(np.mean(sizes[bits, setting]))
+            if xs[0] <= size <= xs[-1]:
+                at_lambda[seed] = np.interp(size, xs, ys)
+        mean, half = difference(values, at_lambda)
+        theirs = abs(np.mean(list(at_lambda.values()))) if at_lambda else math.nan
+        least, most = min(sizes[bits, setting]), max(sizes[bits, setting])
+        print(f"| {least:.5f}, {most:.5f} | {len(values.keys() & at_lambda.keys())} "
+              f"| {abs(np.mean(list(values.values()))):.3f} | {theirs:.3f} | {mean:+.3f} ± {half:.3f} |")
+
+
 def main():
     metrics, sizes = read(f"{sys.argv[1]}/results.h5")
+    points, fp32 = read_lambdas(f"{sys.argv[1]}/results.h5")
     for benchmark in sorted(metrics):
         print(f"\n## {benchmark}\n\n| bits | setting | seeds | size MB | metric | better than published by |")
         print("|--:|:--|--:|--:|--:|--:|")
@@ -69,6 +108,9 @@ def main():
             better = "–" if setting == "published" or math.isnan(mean) else f"{mean:+.3f} ± {half:.3f}"
             print(f"| {bits} | {setting} | {len(values)} | {np.mean(sizes[benchmark][bits, setting]):.4f} "
                   f"| {abs(np.mean(list(values.values()))):.3f} | {better} |")
+        if fp32[benchmark]:
+            print(f"\nfp32: {abs(np.mean(list(fp32[benchmark].values()))):.3f}, {len(fp32[benchmark])} seeds")
+        show_targets(benchmark, metrics[benchmark], sizes[benchmark], points[benchmark])
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def main():
             pathlib.Path(file).write_text(json.dumps(sweep))
             told = {line.split()[0]: float(line.split()[-1]) for line in call(DIFFQ, "plan", file).splitlines()
                     if re.match(r"[0-9a-f]{12} .* [\d.]+$", line.rstrip())}
-            call("mpirun", "-q", "-n", "1", "--oversubscribe", "--bind-to", "none", DIFFQ, "run", file, "--out", out, "--quiet")
+            call("mpirun", "-q", "-n", "1", "--oversubscribe", "--bind-to", "none",
+                 DIFFQ, "run", file, "--out", out, "--quiet")
             with h5py.File(f"{out}/results.h5") as results:
                 for row in results["runs"][:]:
                     planned, taken = told.get(row["run_id"].decode()), row["peak_memory_mb"]
