@@ -1,4 +1,5 @@
 #include "launcher/progress_line.h"
+#include "sweeps/plan.h"
 
 #include <unistd.h>
 
@@ -23,11 +24,7 @@ std::string run_title(const Run& run) {
   const RunRow row = planned_row(run, 1);
   std::ostringstream title;
   title << row.dataset << " " << row.model << " " << row.method;
-  if (run.spec.method.method == Method::diffq) {
-    title << " λ=" << row.lambda;
-  } else if (run.spec.method.method != Method::fp32) {
-    title << " " << row.bits << " bits";
-  }
+  if (const std::string setting = strength(run.spec.method); !setting.empty()) title << " " << setting;
   title << " seed " << row.seed;
   return title.str();
 }

@@ -24,15 +24,6 @@ std::string megabytes(double value) {
   return text;
 }
 
-std::string strength(const MethodSpec& method) {
-  if (method.method == Method::fp32) return "";
-  if (method.method != Method::diffq) return std::to_string(method.bits) + " bits";
-  char text[32];
-  const auto lambda = lambda_of(method);
-  std::snprintf(text, sizeof text, lambda ? "λ %.6g" : "≤ %.6g MB", lambda ? *lambda : method.target_mb);
-  return text;
-}
-
 Cells cells_of(const Sweep& sweep, size_t i, const std::vector<PlanColumns>& columns) {
   const Run& run = sweep.runs[i];
   const RunSpec& spec = run.spec;
@@ -89,6 +80,15 @@ std::string summary(const Sweep& sweep, const std::vector<PlanColumns>& columns)
 }
 
 }  // namespace
+
+std::string strength(const MethodSpec& method) {
+  if (method.method == Method::fp32) return "";
+  if (method.method != Method::diffq) return std::to_string(method.bits) + " bits";
+  char text[32];
+  const auto lambda = lambda_of(method);
+  std::snprintf(text, sizeof text, lambda ? "λ %.6g" : "≤ %.6g MB", lambda ? *lambda : method.target_mb);
+  return text;
+}
 
 std::string plan_text(const Sweep& sweep, const std::vector<PlanColumns>& columns) {
   if (!columns.empty() && columns.size() != sweep.runs.size())

@@ -19,6 +19,9 @@ struct PlanColumns {
   std::string state;     ///< "done", "to run", …
 };
 
+/// What tells the runs of a method from each other: "λ 0.1", "≤ 0.05 MB", "3 bits"; of fp32 nothing.
+std::string strength(const MethodSpec& method);
+
 /// A table with a line a run, aligned, and a summary line. `columns`: one entry a run, or empty.
 std::string plan_text(const Sweep& sweep, const std::vector<PlanColumns>& columns = {});
 

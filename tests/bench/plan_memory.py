@@ -42,10 +42,11 @@ def shortened(sweep, steps, changes):
     train, data = benchmark["train"], benchmark["data"]
     batch = train["batch_size"] // ranks
     train |= {"batch_size": batch, "epochs": 1, "schedule": {"name": "constant"}}
-    audio = "segment_seconds" in data
-    data |= {"valid_segments" if audio else "valid_samples": 2 * batch}
-    data |= {"train_segments" if audio else "train_samples": steps * batch}
-    if not audio:
+    word = "segments" if "segment_seconds" in data else "samples"
+    data[f"train_{word}"] = steps * batch
+    if benchmark["model"]["name"] != "transformer_lm":
+        data[f"valid_{word}"] = 2 * batch
+    if word == "samples":
         data["test_samples"] = 2 * benchmark.get("eval", {}).get("batch_size", 500)
     for path, value in changes:
         put(benchmark, path, value)
