@@ -8,6 +8,12 @@
 
 namespace diffq {
 
+/// NaN stays NaN.
+inline float clipped(float weight, Extremes ends) {
+  const float above = weight < ends.min ? ends.min : weight;
+  return above > ends.max ? ends.max : above;
+}
+
 /// The ends [min, max], inside `all`, with the least expected squared error: of rounding, taken as uniform,
 /// (max − min)² scale² / 12 a weight, and of clipping, the squared distances of the weights beyond the ends.
 /// The sum is convex in both ends; Newton's method on the weights that are clipped finds them (that of

@@ -49,7 +49,10 @@ void round_groups(const std::vector<int>& bits, int64_t group_size, Extremes end
     const int width = bits[static_cast<size_t>(group)];
     grid.top = Grid::top_of(width);
     if (width == 0) std::fill(compute + i, compute + stop, 0.0f);
-    for (; i < stop && width > 0; ++i) compute[i] = grid.is_point() ? grid.low : grid.round(master[i]);
+    for (; i < stop && width > 0; ++i) {
+      const float point = master[i] == master[i] ? grid.low : master[i];  // NaN should be seen
+      compute[i] = grid.is_point() ? point : grid.round(master[i]);
+    }
     i = stop;
   }
 }

@@ -20,10 +20,8 @@ double mean_square(std::span<const float> scales, int64_t group_size, int64_t be
   return squares / static_cast<double>(end - begin);
 }
 
-/// As a packed file has the ends of a channel.
-Extremes stored(Extremes ends) {
-  return {half_to_float(float_to_half(ends.min)), half_to_float(float_to_half(ends.max))};
-}
+/// As a packed file has the ends of a channel: around all that is between them.
+Extremes stored(Extremes ends) { return {half_below(ends.min), -half_below(-ends.max)}; }
 
 }  // namespace
 
@@ -90,7 +88,7 @@ void DiffQ::clamp(const Piece& piece) const {
   const float* master = tensor.master.const_data_ptr<float>() + piece.begin;
   float* compute = tensor.compute.data_ptr<float>() + piece.begin;
   for_channels(piece, [&](Extremes ends, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) compute[i] = std::clamp(master[i], ends.min, ends.max);
+    for (int64_t i = begin; i < end; ++i) compute[i] = clipped(master[i], ends);
   });
 }
 
@@ -102,7 +100,7 @@ void DiffQ::widen(const Piece& piece) const {
   const bool clip = clips();
   for_channels(piece, [&](Extremes ends, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float weight = clip ? std::clamp(master[i], ends.min, ends.max) : master[i];
+      const float weight = clip ? clipped(master[i], ends) : master[i];
       compute[i] = weight + ends.range() * compute[i];
     }
   });

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "quant/clip.h"
 #include "quant/diffq.h"
 #include "quant/ordered_sum.h"
 
@@ -43,7 +44,7 @@ void DiffQ::pull_back_vanishing(const Piece& piece, std::span<const float> keeps
     for_channels(piece, [&](Extremes ends, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float& weight = clamped[static_cast<size_t>(i)];
-        weight = std::clamp(weight, ends.min, ends.max);
+        weight = clipped(weight, ends);
       }
     });
     weights = clamped.data();

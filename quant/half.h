@@ -32,4 +32,11 @@ inline uint16_t float_to_half(float value) {
   return static_cast<uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
 }
 
+/// The largest one that is not above a number, as far as there is one.
+inline float half_below(float value) {
+  const uint16_t half = float_to_half(value);
+  if (!(half_to_float(half) > value)) return half_to_float(half);
+  return half_to_float(static_cast<uint16_t>(half & 0x8000 ? half + 1 : half - 1));
+}
+
 }  // namespace diffq

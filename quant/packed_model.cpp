@@ -84,8 +84,9 @@ PackedModel::PackedModel(SafetensorsFile file, bool require_checksum) : file_(st
   const auto format = file_.metadata.find("format");
   is_packed_ = format != file_.metadata.end() && format->second.starts_with("diffq-packed/");
   if (!is_packed_) return;
-  if (format->second != kPackedFormat)
-    throw DamagedFile("is of format " + format->second + "; this diffq reads " + kPackedFormat);
+  if (format->second != kPackedFormat && format->second != kPackedFormat2)
+    throw DamagedFile("is of format " + format->second + "; this diffq reads " + kPackedFormat + " and " +
+                      kPackedFormat2);
   if (require_checksum) text_of(file_.metadata, kChecksumKey);
   read_metadata();
 }
@@ -134,7 +135,7 @@ void PackedModel::read_metadata() {
       throw DamagedFile(name + ": has " + std::to_string(tensor.layout.channels) +
                         " channels, which can't be");
     try {
-      check_size(tensor.layout, coding_, tensor.bytes.size());
+      check_size(tensor.layout, coding_, tensor.bytes);
     } catch (const DamagedFile& error) {
       throw DamagedFile(name + ": " + error.what());
     }
@@ -192,6 +193,8 @@ PackedModelWriter::PackedModelWriter(LevelGrid grid, Coding coding, std::string 
 
 void PackedModelWriter::add_packed(const std::string& name, std::vector<int64_t> shape, int64_t group_size,
                                    std::vector<uint8_t> bytes, int64_t channels) {
+  const TensorLayout layout{.grid = grid_, .channels = channels};
+  needs_format_2_ = needs_format_2_ || channels > 1 || has_vanished_groups(layout, bytes);
   packed_.push_back({name, std::move(shape), group_size, std::move(bytes), channels});
 }
 
@@ -213,7 +216,7 @@ Metadata PackedModelWriter::metadata() const {
         quantized[tensor.name] = {{"shape", tensor.shape}, {"group_size", tensor.group_size}};
     if (tensor.channels > 1) layout["channels"] = tensor.channels;
   }
-  return {{"format", kPackedFormat},
+  return {{"format", needs_format_2_ ? kPackedFormat2 : kPackedFormat},
           {"grid", grid_ == LevelGrid::range ? "range" : "scale"},
           {"coding", coding_ == Coding::bits ? "bits" : "zstd"},
           {"quantized", quantized.dump()},

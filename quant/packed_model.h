@@ -15,7 +15,9 @@
 
 namespace diffq {
 
-inline constexpr const char* kPackedFormat = "diffq-packed/1";
+/// The second is that of files with channels or groups without bits, which a reader of the first would take
+/// for something else.
+inline constexpr const char *kPackedFormat = "diffq-packed/1", *kPackedFormat2 = "diffq-packed/2";
 
 /// One tensor of a model file.
 struct ModelTensor {
@@ -103,6 +105,7 @@ class PackedModelWriter {
   LevelGrid grid_;
   Coding coding_;
   std::string config_;
+  bool needs_format_2_ = false;
   std::vector<Packed> packed_;
   std::vector<StoredTensor> plain_;
   std::vector<std::shared_ptr<const void>> owners_;

@@ -193,13 +193,13 @@ void append_head(const TensorLayout& layout, std::span<const Extremes> ends, Bit
   if (table_bits == 0) return;
   std::vector<uint16_t> table(bits.size());
   std::ranges::transform(bits, table.begin(), [&](uint8_t b) { return static_cast<uint16_t>(b - fewest); });
-  append_numbers(coding, table_bits, table, out);
+  append_numbers(fewest == 0 ? Coding::bits : coding, table_bits, table, out);
 }
 
 /// Takes the head off the front of `bytes`.
 Head take_head(const TensorLayout& layout, Coding coding, std::span<const uint8_t>& bytes) {
   if (bytes.size() < ends_bytes(layout) + 2) throw DamagedFile("is too short for its range and widths");
-  check_size(layout, coding, bytes.size());
+  check_size(layout, coding, bytes);
   Head head;
   take_ends(layout, bytes, head.ends);
   const int least = take_number<uint8_t>(bytes), table_bits = take_number<uint8_t>(bytes);
@@ -210,7 +210,7 @@ Head take_head(const TensorLayout& layout, Coding coding, std::span<const uint8_
   const int64_t groups = layout.groups();
   head.bits.assign(static_cast<size_t>(groups), static_cast<uint8_t>(least));
   if (table_bits == 0) return head;
-  const NumberList table(coding, table_bits, groups, bytes);
+  const NumberList table(least == 0 ? Coding::bits : coding, table_bits, groups, bytes);
   std::array<uint16_t, kChunk> part;
   for (int64_t first = 0; first < groups; first += kChunk) {
     const int64_t count = std::min(kChunk, groups - first);
@@ -286,13 +286,21 @@ void fill_vanished(const Sections& sections, Number* numbers) {
 
 }  // namespace
 
-void check_size(const TensorLayout& layout, Coding coding, size_t bytes) {
-  const auto there = static_cast<int64_t>(bytes);
-  // A byte holds eight numbers at most, widths of groups where these may vanish; in zstd's frames a symbol
-  // does, and each width has a frame.
-  const int64_t symbols = (layout.group_size <= kLongestVanishingGroup ? layout.groups() : layout.numel) / 8;
-  const int64_t least =
-      coding == Coding::bits ? symbols : kMostPackedBits * least_bytes(symbols / kMostPackedBits);
+bool has_vanished_groups(const TensorLayout& layout, std::span<const uint8_t> bytes) {
+  return layout.channels <= std::ssize(bytes) / 4 && bytes.size() >= ends_bytes(layout) + 2 &&
+         bytes[ends_bytes(layout)] == 0;
+}
+
+void check_size(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes) {
+  const auto there = static_cast<int64_t>(bytes.size());
+  // A byte holds eight numbers at most; in zstd's frames a symbol does, and each width has a frame. Where
+  // groups may have no bits there is the table of their widths, a bit each and never in a frame.
+  const int64_t symbols = layout.numel / 8;
+  int64_t least = coding == Coding::bits ? symbols : kMostPackedBits * least_bytes(symbols / kMostPackedBits);
+  if (has_vanished_groups(layout, bytes)) {
+    if (layout.group_size > kLongestVanishingGroup) throw DamagedFile("has long groups without bits");
+    least = layout.groups() / 8;
+  }
   if (there < least) throw DamagedFile("is too short for " + std::to_string(layout.numel) + " weights");
   if (layout.groups() >= int64_t{UINT32_MAX}) throw DamagedFile("has too many groups");
 }

@@ -50,9 +50,10 @@ struct DamagedFile : std::invalid_argument {
 };
 
 std::vector<uint8_t> pack_tensor(const TensorToPack& tensor, Coding coding);
-/// Throws DamagedFile when no file of so few bytes can hold the tensor: to be asked before memory is taken
-/// for it.
-void check_size(const TensorLayout& layout, Coding coding, size_t bytes);
+/// Throws DamagedFile when so few bytes can't hold the tensor: to be asked before memory is taken for it.
+void check_size(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes);
+/// Whether the bytes tell of groups without bits.
+bool has_vanished_groups(const TensorLayout& layout, std::span<const uint8_t> bytes);
 /// The weights that the tensor was evaluated with, bit for bit. Throws DamagedFile.
 void unpack_tensor(const TensorLayout& layout, Coding coding, std::span<const uint8_t> bytes, float* weights);
 /// The numbers that stand for the weights, [numel]: of grid scale the level plus 2^(bits - 1). Throws

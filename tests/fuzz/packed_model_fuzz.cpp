@@ -28,7 +28,7 @@ void read_tensor(const PackedModel& model, const ModelTensor& tensor) {
   require(model.find(tensor.name) != nullptr);
   Bytes bits;
   if (tensor.packed) {
-    check_size(tensor.layout, model.coding(), tensor.bytes.size());
+    check_size(tensor.layout, model.coding(), tensor.bytes);
     bits = model.bits(tensor);
     require(std::ssize(bits) == tensor.layout.groups());
   }

@@ -15,37 +15,45 @@ constexpr NoiseKey kKey{17, 3};
 /// A tensor of channels with unlike ranges and random logits, noise and gradient.
 struct Rig {
   MethodSpec method;
-  int64_t channels;
   at::Tensor weights, noise, gradient;
   Bound<DiffQ> bound;
+  std::vector<double> noises, lows, highs;  ///< of every entry: its noise, the ends of its range
 
-  Rig(const MethodSpec& spec, int64_t count, int64_t length)
+  Rig(const MethodSpec& spec, int64_t channels, int64_t length)
       : method(spec),
-        channels(count),
-        weights(
-            (random_weights(count * length).reshape({count, length}) * at::arange(1, count + 1).unsqueeze(1))
-                .flatten()),
-        noise(at::randn({count * length}) * 0.5),
-        gradient(at::randn({count * length})),
-        bound(std::make_unique<DiffQ>(spec, QuantSpec{}), {weights.reshape({count, length})}) {
-    tensor().own.copy_(at::randn_like(tensor().own) - (spec.min_bits == 0 ? 3 : 0));
+        weights((random_weights(channels * length).reshape({channels, length}) *
+                 at::arange(1, channels + 1).unsqueeze(1))
+                    .flatten()),
+        noise(at::randn({channels * length}) * 0.5),
+        gradient(at::randn({channels * length})),
+        bound(std::make_unique<DiffQ>(spec, QuantSpec{}), {weights.reshape({channels, length})}) {
+    tensor().own.copy_(at::randn_like(tensor().own) - (spec.min_bits == 0 || spec.clip == Clip::mse ? 3 : 0));
     tensor().gradient.copy_(gradient);
+    at::Tensor inside = weights;
+    if (spec.clip == Clip::mse) {  // without noise the model sees what is clipped
+      bound.quantizer->use_given_noise({at::zeros_like(noise)});
+      bound.quantizer->materialize(kKey);
+      inside = tensor().compute.clone();
+    }
+    const int64_t parts = spec.range == RangeOf::channel ? channels : 1;
+    const at::Tensor rows = inside.reshape({parts, -1});
+    const auto of_entries = [&](const at::Tensor& ends) {
+      return doubles(ends.unsqueeze(1).expand_as(rows).reshape({-1}));
+    };
+    lows = of_entries(rows.amin(1));
+    highs = of_entries(rows.amax(1));
+    noises = doubles(noise);
     bound.quantizer->use_given_noise({noise});
   }
   QuantizedTensor& tensor() { return bound.tensors[0]; }
 
-  /// Smallest and largest weight of the range that entry i is in.
-  std::pair<double, double> ends(size_t i) const {
-    const int64_t parts = method.range == RangeOf::channel ? channels : 1, length = weights.numel() / parts;
-    const at::Tensor part = weights.narrow(0, static_cast<int64_t>(i) / length * length, length);
-    return {part.min().item<double>(), part.max().item<double>()};
-  }
+  bool is_clipped(size_t i, double weight) const { return weight < lows[i] || weight > highs[i]; }
   /// What the model sees; the ranges do not move.
   double seen(size_t i, double weight, double logit) const {
-    const auto [low, high] = ends(i);
     const double bits = bits_of_logit(method, logit), scale = 1 / (std::exp2(std::max(bits, 1.0)) - 1);
-    const double noisy = weight + (high - low) * scale * noise[static_cast<int64_t>(i)].item<double>();
-    return (method.min_bits == 0 ? std::min(bits, 1.0) : 1.0) * noisy;
+    const double inside = method.clip == Clip::mse ? std::clamp(weight, lows[i], highs[i]) : weight;
+    return (method.min_bits == 0 ? std::min(bits, 1.0) : 1.0) *
+           (inside + (highs[i] - lows[i]) * scale * noises[i]);
   }
 };
 
@@ -66,57 +74,62 @@ MethodSpec vanishing_method(int64_t group_size, RangeOf range = RangeOf::tensor)
 class AnyRange : public testing::TestWithParam<MethodSpec> {};
 INSTANTIATE_TEST_SUITE_P(DiffQ, AnyRange,
                          testing::Values(channel_method(8), channel_method(7), channel_method(0),
-                                         vanishing_method(8), vanishing_method(7), vanishing_method(100),
+                                         channel_method(8, Clip::mse), channel_method(7, Clip::mse),
+                                         channel_method(0, Clip::mse), vanishing_method(8),
+                                         vanishing_method(7), vanishing_method(100),
                                          vanishing_method(8, RangeOf::channel),
                                          vanishing_method(9, RangeOf::channel)));
 
+/// Of 5 channels: within a piece of work, and over several.
 TEST_P(AnyRange, NoiseAndGradientsAreThoseOfTheFormula) {
-  const MethodSpec method = GetParam();
-  Rig rig(method, 5, 27);
-  const size_t n = 135, group = method.group_size == 0 ? n : static_cast<size_t>(method.group_size);
-  rig.bound.quantizer->materialize(kKey);
-  const std::vector<double> weights = doubles(rig.weights), logits = doubles(rig.tensor().own),
-                            gradient = doubles(rig.gradient), seen = doubles(rig.tensor().compute);
-  for (size_t i = 0; i < n; ++i)
-    ASSERT_NEAR(seen[i], rig.seen(i, weights[i], logits[i / group]), 2e-5 * (1 + std::fabs(seen[i]))) << i;
-  rig.bound.pull_back();
-  const std::vector<double> own = doubles(rig.tensor().own_gradient), pulled = doubles(rig.tensor().gradient);
-  size_t below_one = 0;
-  for (size_t k = 0; k < logits.size(); ++k) {
-    below_one += bits_of_logit(method, logits[k]) < 1;
-    const double expected = slope(
-        [&](double h) {
-          double sum = 0;
-          for (size_t i = k * group; i < std::min(n, (k + 1) * group); ++i)
-            sum += gradient[i] * rig.seen(i, weights[i], logits[k] + h);
-          return sum;
-        },
-        1e-5);
-    EXPECT_NEAR(own[k], expected, 1e-3 * (1 + std::fabs(expected))) << k;
-  }
-  EXPECT_EQ(below_one > 0, method.min_bits == 0 && logits.size() > 1) << "the case is tried";
-  // Of the published range the extremes have a gradient too; of channels none does.
-  double range_part = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const double keep =
-        slope([&](double h) { return rig.seen(i, weights[i] + h, logits[i / group]); }, 1e-3) * gradient[i];
-    const auto [low, high] = rig.ends(i);
-    if (method.range == RangeOf::tensor && (weights[i] == low || weights[i] == high)) {
-      range_part += (weights[i] == high ? 1 : -1) * (pulled[i] - keep);
-      continue;
+  for (const int64_t length : {27, 8000}) {
+    const MethodSpec method = GetParam();
+    Rig rig(method, 5, length);
+    const auto n = static_cast<size_t>(5 * length);
+    const size_t group = method.group_size == 0 ? n : static_cast<size_t>(method.group_size);
+    rig.bound.quantizer->materialize(kKey);
+    const std::vector<double> weights = doubles(rig.weights), logits = doubles(rig.tensor().own),
+                              gradient = doubles(rig.gradient), seen = doubles(rig.tensor().compute);
+    for (size_t i = 0; i < n; ++i)
+      ASSERT_NEAR(seen[i], rig.seen(i, weights[i], logits[i / group]), 2e-5 * (1 + std::fabs(seen[i]))) << i;
+    rig.bound.pull_back();
+    const std::vector<double> own = doubles(rig.tensor().own_gradient),
+                              pulled = doubles(rig.tensor().gradient);
+    size_t below_one = 0, clipped = 0;
+    for (size_t k = 0; k < logits.size(); ++k) {
+      below_one += bits_of_logit(method, logits[k]) < 1;
+      const double expected = slope(
+          [&](double h) {
+            double sum = 0;
+            for (size_t i = k * group; i < std::min(n, (k + 1) * group); ++i)
+              sum += gradient[i] * rig.seen(i, weights[i], logits[k] + h);
+            return sum;
+          },
+          1e-5);
+      ASSERT_NEAR(own[k], expected, 1e-3 * (1 + std::fabs(expected))) << k;
     }
-    EXPECT_NEAR(pulled[i], keep, 1e-4 * (1 + std::fabs(keep))) << i;
-  }
-  if (method.range == RangeOf::tensor) {
-    const auto [low, high] = rig.ends(0);
-    double noise_part = 0;  // ∂loss/∂range, which the largest and the smallest weight both have
+    EXPECT_EQ(below_one > 0, method.min_bits == 0) << "the case is tried";
+    // Of the published range the extremes have a gradient too; of channels and clipped ranges none does.
+    double range_part = 0,
+           noise_part = 0;  // noise_part: ∂loss/∂range, which the largest and the smallest both have
     for (size_t i = 0; i < n; ++i) {
-      const double keep =
-          slope([&](double h) { return rig.seen(i, weights[i] + h, logits[i / group]); }, 1e-3);
-      noise_part +=
-          gradient[i] * (rig.seen(i, weights[i], logits[i / group]) - keep * weights[i]) / (high - low);
+      clipped += rig.is_clipped(i, weights[i]);
+      const double bits = bits_of_logit(method, logits[i / group]);
+      const double keep = rig.is_clipped(i, weights[i]) ? 0
+                          : method.min_bits == 0        ? std::min(bits, 1.0)
+                                                        : 1.0;
+      noise_part += gradient[i] * (rig.seen(i, weights[i], logits[i / group]) - keep * weights[i]) /
+                    (rig.highs[i] - rig.lows[i]);
+      if (method.range == RangeOf::tensor && (weights[i] == rig.lows[i] || weights[i] == rig.highs[i])) {
+        range_part += (weights[i] == rig.highs[i] ? 1 : -1) * (pulled[i] - keep * gradient[i]);
+        continue;
+      }
+      ASSERT_NEAR(pulled[i], keep * gradient[i], 1e-5 * (1 + std::fabs(gradient[i]))) << i;
     }
-    EXPECT_NEAR(range_part, 2 * noise_part, 1e-3 * (1 + std::fabs(noise_part)));
+    EXPECT_EQ(clipped > 0, method.clip == Clip::mse);
+    if (method.range == RangeOf::tensor) {
+      EXPECT_NEAR(range_part, 2 * noise_part, 1e-3 * (1 + std::fabs(noise_part)));
+    }
   }
 }
 

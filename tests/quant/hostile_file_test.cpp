@@ -179,7 +179,7 @@ TEST(HostilePackedFile, Metadata) {
     packed.metadata.erase(key);
     expect_error(packed.file(), "lacks the metadata \"" + std::string(key) + "\"");
   }
-  expect_error(Packed().with("format", "diffq-packed/2").file(), "this diffq reads diffq-packed/1");
+  expect_error(Packed().with("format", "diffq-packed/3").file(), "this diffq reads diffq-packed/1");
   expect_error(Packed().with("grid", "log").file(), "unknown metadata grid \"log\"");
   expect_error(Packed().with("coding", "lzma").file(), "unknown metadata coding \"lzma\"");
   for (const char* key : {"quantized", "aliases", "config"}) {

@@ -173,6 +173,27 @@ TEST_F(PackedFile, ChannelsThatCantBeAreRefused) {
   }
 }
 
+/// A reader of the first would take their bytes for something else.
+TEST_F(PackedFile, NewKindsOfTensorsAreOfTheSecondFormat) {
+  const std::vector<float> weights{0, 1, 0, 2};
+  const std::vector<Extremes> ends{{0, 1}, {0, 2}};
+  for (const auto& [channels, bits, format] :
+       {std::tuple{1, 2, kPackedFormat}, {2, 2, kPackedFormat2}, {1, 0, kPackedFormat2}}) {
+    const std::vector<uint8_t> table{static_cast<uint8_t>(bits), 3};
+    PackedModelWriter writer(LevelGrid::range, Coding::bits, "{}");
+    writer.add_packed("w", {2, 2}, 2,
+                      pack_tensor({{4, 2, LevelGrid::range, channels},
+                                   weights.data(),
+                                   table,
+                                   std::span(ends).first(static_cast<size_t>(channels))},
+                                  Coding::bits),
+                      channels);
+    writer.write(path_);
+    EXPECT_EQ(read_safetensors(path_).metadata.at("format"), format) << channels << " " << bits;
+    EXPECT_TRUE(PackedModel::read(path_).is_packed());
+  }
+}
+
 TEST_F(PackedFile, WhatCantBeReadIsNamed) {
   for (const auto& path : {path_, folder_.path()}) {
     try {

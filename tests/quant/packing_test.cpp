@@ -176,6 +176,11 @@ TEST(Half, EveryOneComesBackAndNumbersGoToTheNearest) {
   for (uint32_t half = 0; half <= 0xffff; ++half)
     ASSERT_EQ(float_to_half(half_to_float(static_cast<uint16_t>(half))), half);
   EXPECT_EQ(float_to_half(1e9f), 0x7bff) << "the largest";
+  EXPECT_EQ(half_below(1.0004f), 1);
+  EXPECT_EQ(half_below(-1.0004f), -1 - 0x1p-10f);
+  EXPECT_EQ(half_below(1 - 0x1p-20f), 1 - 0x1p-11f);
+  EXPECT_EQ(half_below(-1e-12f), -0x1p-24f);
+  EXPECT_EQ(half_below(0.25f), 0.25f);
   EXPECT_EQ(float_to_half(-65520.0f), 0xfbff);
   std::mt19937 random(3);
   for (int i = 0; i < 20'000; ++i) {
@@ -262,14 +267,27 @@ TEST(PackedTensor, ComesBackFromLongSections) {
 TEST(PackedTensor, AClaimBeyondItsBytesIsRefusedBeforeMemoryIsTaken) {
   const std::vector<uint8_t> bytes = random_sample(100, 8, LevelGrid::range, 0, 1).packed(Coding::bits);
   for (const Coding coding : {Coding::bits, Coding::zstd}) {
-    for (const int64_t numel : {int64_t{1} << 40, INT64_MAX}) {
-      const TensorLayout layout{numel, 8, LevelGrid::range};
-      EXPECT_THROW(check_size(layout, coding, bytes.size()), DamagedFile);
+    for (const auto& [numel, group_size] : {std::pair{int64_t{1} << 40, 8}, {INT64_MAX, 8}, {1 << 24, 256}}) {
+      const TensorLayout layout{numel, group_size, LevelGrid::range};
+      EXPECT_THROW(check_size(layout, coding, bytes), DamagedFile);
       EXPECT_THROW(unpack_bits_table(layout, coding, bytes), DamagedFile);
       EXPECT_THROW(unpack_tensor(layout, coding, bytes, nullptr), DamagedFile);
       EXPECT_THROW(unpack_levels(layout, coding, bytes, nullptr), DamagedFile);
       EXPECT_THROW(recode_tensor(layout, coding, bytes, Coding::bits), DamagedFile);
     }
+  }
+}
+
+/// Where groups may have no bits a byte stands for as much as it may stand for in zstd's frames, no more.
+TEST(PackedTensor, AClaimOfGroupsWithoutBitsIsRefusedToo) {
+  for (const Coding coding : {Coding::bits, Coding::zstd}) {
+    Sample sample = random_sample(100 * 256, 256, LevelGrid::range, 3, 1);
+    std::ranges::fill(sample.bits, uint8_t{0});
+    const std::vector<uint8_t> bytes = sample.packed(coding);
+    EXPECT_EQ(std::ssize(bytes), 10 + 13) << "a bit a group, whatever the coding";
+    EXPECT_NO_THROW(check_size(sample.layout, coding, bytes));
+    EXPECT_THROW(check_size({200 * 256, 256, LevelGrid::range}, coding, bytes), DamagedFile);
+    EXPECT_THROW(check_size({100 * 256, 257, LevelGrid::range}, coding, bytes), DamagedFile);
   }
 }
 
