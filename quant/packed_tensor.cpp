@@ -203,8 +203,7 @@ Head take_head(const TensorLayout& layout, Coding coding, std::span<const uint8_
   Head head;
   take_ends(layout, bytes, head.ends);
   const int least = take_number<uint8_t>(bytes), table_bits = take_number<uint8_t>(bytes);
-  const bool may_vanish = layout.group_size <= kLongestVanishingGroup && table_bits > 0;
-  if (least < (may_vanish ? 0 : 1) || least > kMostPackedBits || table_bits > 4)
+  if (least < (table_bits > 0 ? 0 : 1) || least > kMostPackedBits || table_bits > 4)
     throw DamagedFile("has groups of " + std::to_string(least) + " bits and a table of " +
                       std::to_string(table_bits) + "; both are out of range");
   const int64_t groups = layout.groups();
