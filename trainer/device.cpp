@@ -12,6 +12,7 @@ Batch on_device(const Batch& batch, at::Device device) {
   if (device.is_cpu()) return batch;
   // From page-locked memory: from any other the copy would wait.
   const auto copy = [&](const at::Tensor& tensor) {
+    if (tensor.device() == device) return tensor;
     return tensor.pin_memory().to(device, /*non_blocking=*/true);
   };
   return {channels_last(copy(batch.input)), copy(batch.target)};

@@ -12,7 +12,8 @@ namespace diffq {
 /// Pictures [n, channels, height, width] with the channels of a pixel side by side in memory, the order in
 /// which a GPU convolves fastest; it stays so through the layers of a model. Other tensors as they are.
 at::Tensor channels_last(const at::Tensor& input);
-/// The batch itself on the CPU. On a GPU a copy that the host does not wait for, pictures channels_last.
+/// The batch itself on the CPU. On a GPU a copy that the host does not wait for (none of what is there
+/// already), pictures channels_last.
 Batch on_device(const Batch& batch, at::Device device);
 /// Before anything is trained there: on a GPU as on the CPU as far as that goes, without TF32 in convolutions
 /// and with the same sums every time.

@@ -123,7 +123,7 @@ bool same_bits(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& 
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
     if (!a[i].sizes().equals(b[i].sizes()) || a[i].scalar_type() != b[i].scalar_type()) return false;
-    const at::Tensor left = a[i].contiguous(), right = b[i].contiguous();
+    const at::Tensor left = a[i].cpu().contiguous(), right = b[i].cpu().contiguous();
     if (std::memcmp(left.const_data_ptr(), right.const_data_ptr(), left.nbytes()) != 0) return false;
   }
   return true;
