@@ -36,11 +36,17 @@ DIFFQ_INLINE uint16_t to_bf16(float x) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+/// Where a segment's compute is written as float; null where it is as bfloat16.
+DIFFQ_INLINE float* float_compute(const ModelTable& table, const Segment& segment) {
+  if (!segment.compute_is_bf16) return static_cast<float*>(segment.compute);
+  return table.full_precision ? segment.gradient : nullptr;
+}
+
 DIFFQ_INLINE void store_compute(const ModelTable& table, const Segment& segment, int64_t i, float value) {
-  if (table.compute_is_bf16) {
-    static_cast<uint16_t*>(segment.compute)[i] = to_bf16(value);
+  if (float* compute = float_compute(table, segment); compute != nullptr) {
+    compute[i] = value;
   } else {
-    static_cast<float*>(segment.compute)[i] = value;
+    static_cast<uint16_t*>(segment.compute)[i] = to_bf16(value);
   }
 }
 
@@ -91,11 +97,11 @@ DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& chunk, int thread,
 
 DIFFQ_INLINE void store_entries(const ModelTable& table, const Segment& segment, const Stretch& chunk,
                                 int thread, const float (&values)[8]) {
-  if (table.compute_is_bf16) {
+  if (float* compute = float_compute(table, segment); compute != nullptr) {
+    store_entries_as(compute, chunk, thread, values, [](float x) { return x; });
+  } else {
     store_entries_as(static_cast<uint16_t*>(segment.compute), chunk, thread, values,
                      [](float x) { return to_bf16(x); });
-  } else {
-    store_entries_as(static_cast<float*>(segment.compute), chunk, thread, values, [](float x) { return x; });
   }
 }
 

@@ -15,7 +15,7 @@ namespace diffq {
 /// One quantised tensor, in the memory of the device.
 struct Segment {
   const float* master;
-  void* compute;  ///< float, or bfloat16 where ModelTable::compute_is_bf16
+  void* compute;  ///< float, or bfloat16 where compute_is_bf16
   float* gradient;
   float* own;
   float* own_gradient;
@@ -27,6 +27,7 @@ struct Segment {
   int32_t first_chunk, chunk_count;
   int32_t first_piece, piece_count;  ///< none where has_fast_path
   int32_t first_sum, sum_count;      ///< partial sums of its range's gradient
+  bool compute_is_bf16;
 };
 
 /// Entries of one segment that one block of threads works on.
@@ -50,7 +51,7 @@ struct ModelTable {
   double* sums;           ///< partial sums, one a chunk (pieces: one a piece)
   uint32_t* step;         ///< the step whose noise is drawn
   int64_t piece_entries;  ///< the most of a piece; longer groups are cut
-  bool compute_is_bf16;
+  bool full_precision;    ///< what is written for a bfloat16 compute goes to gradient instead, as float
 };
 
 /// What the noise of a run is a function of, beside the step.

@@ -23,12 +23,19 @@ struct TableRows {
 
 namespace {
 
-void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device) {
-  if (!buffer.defined() || buffer.device() != device || buffer.scalar_type() != at::kFloat ||
+void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device,
+                     at::ScalarType type = at::kFloat) {
+  if (!buffer.defined() || buffer.device() != device || buffer.scalar_type() != type ||
       !buffer.is_contiguous()) {
-    throw std::invalid_argument("quantizer: the buffers of " + name +
-                                " must be contiguous float32 tensors on " + device.str());
+    throw std::invalid_argument("quantizer: the buffers of " + name + " must be contiguous " +
+                                at::toString(type) + " tensors on " + device.str());
   }
+}
+
+/// Has it see this memory from now on. Unlike set_data this leaves its gradient's accumulator, with the
+/// hooks on it, when the type changes; nothing of autograd is under way meanwhile.
+void point(at::Tensor& parameter, const at::Tensor& memory) {
+  parameter.unsafeGetTensorImpl()->shallow_copy_from(memory.view(parameter.sizes()).getIntrusivePtr());
 }
 
 }  // namespace
@@ -62,7 +69,8 @@ void DeviceQuantizer::bind(std::vector<QuantizedTensor> quantized, std::vector<K
   for (const QuantizedTensor& tensor : quantized_) {
     const at::Device device = quantized_.front().master.device();
     check_on_device(tensor.name, tensor.master, device);
-    check_on_device(tensor.name, tensor.compute, device);
+    check_on_device(tensor.name, tensor.compute, device,
+                    tensor.parameter.defined() ? at::kBFloat16 : at::kFloat);
     check_on_device(tensor.name, tensor.gradient, device);
     QuantizedTensor copy;
     copy.name = tensor.name;
@@ -112,6 +120,7 @@ void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
   Segment segment{};
   segment.master = tensor.master.const_data_ptr<float>();
   segment.compute = tensor.compute.mutable_data_ptr();
+  segment.compute_is_bf16 = tensor.parameter.defined();
   segment.gradient = tensor.gradient.mutable_data_ptr<float>();
   if (tensor.own.defined()) segment.own = tensor.own.mutable_data_ptr<float>();
   if (tensor.own_gradient.defined()) segment.own_gradient = tensor.own_gradient.mutable_data_ptr<float>();
@@ -149,6 +158,21 @@ void DeviceQuantizer::initialize_own() {
   }
 }
 
+/// Where a tensor is materialized now.
+at::Tensor DeviceQuantizer::seen(size_t tensor) const {
+  const QuantizedTensor& of = quantized_[tensor];
+  return table_.full_precision && of.parameter.defined() ? of.gradient : of.compute;
+}
+
+/// Evaluation is of the very weights that are packed.
+void DeviceQuantizer::see(bool full_precision) {
+  if (table_.full_precision == full_precision) return;
+  table_.full_precision = full_precision;
+  for (size_t t = 0; t < quantized_.size(); ++t) {
+    if (quantized_[t].parameter.defined()) point(quantized_[t].parameter, seen(t));
+  }
+}
+
 void DeviceQuantizer::find_extremes() {
   kernels_.begin_step(table_, key_.step, stream());
   kernels_.find_extremes(table_, stream());
@@ -166,6 +190,7 @@ void DeviceQuantizer::round_to_fixed_bits() {
 
 void DeviceQuantizer::materialize(NoiseKey key) {
   key_ = key;
+  see(/*full_precision=*/false);
   if (copies_kept()) {
     for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master);
   }
@@ -193,6 +218,7 @@ void DeviceQuantizer::materialize(NoiseKey key) {
 }
 
 void DeviceQuantizer::materialize_rounded() {
+  see(/*full_precision=*/true);
   if (copies_kept()) {
     for (KeptTensor& tensor : kept_) tensor.compute.copy_(tensor.master.to(at::kHalf));
   }
@@ -244,7 +270,7 @@ void DeviceQuantizer::round_on_host() {
   for (size_t t = 0; t < quantized_.size(); ++t) copies_[t].master.copy_(quantized_[t].master);
   copy_own();
   host_->materialize_rounded();
-  for (size_t t = 0; t < quantized_.size(); ++t) quantized_[t].compute.copy_(copies_[t].compute);
+  for (size_t t = 0; t < quantized_.size(); ++t) seen(t).copy_(copies_[t].compute);
 }
 
 void DeviceQuantizer::pull_back(std::span<const size_t> tensors) {

@@ -18,6 +18,7 @@ class DeviceQuantizer : public Quantizer {
   bool selects(const std::string& name, int64_t numel) const override { return host_->selects(name, numel); }
   int64_t own_count(int64_t numel) const override { return host_->own_count(numel); }
   bool copies_kept() const override { return host_->copies_kept(); }
+  bool takes_bf16() const override { return true; }
 
   /// All tensors on one device.
   void bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) override;
@@ -42,6 +43,8 @@ class DeviceQuantizer : public Quantizer {
   void fill_table();
   void add_segment(size_t tensor, TableRows& rows) const;
   void pull_back_range(size_t first, size_t last);
+  at::Tensor seen(size_t tensor) const;
+  void see(bool full_precision);
   void find_extremes();
   void round_to_fixed_bits();
   void round_to_widths();

@@ -17,15 +17,21 @@
 
 namespace diffq {
 
-/// One quantised tensor. All views are flat, float32, contiguous, and live as long as the quantizer is used.
+/// One quantised tensor. All views are flat, float32 (but for compute), contiguous, and live as long as the
+/// quantizer is used.
 struct QuantizedTensor {
   std::string name;
-  at::Tensor master;        ///< [n] the weights that the optimiser updates
-  at::Tensor compute;       ///< [n] what the model sees; never the same memory as master
+  at::Tensor master;  ///< [n] the weights that the optimiser updates
+  /// [n] what the model sees; never the same memory as master. bfloat16 where Quantizer::takes_bf16 and
+  /// `parameter` is there.
+  at::Tensor compute;
   at::Tensor gradient;      ///< [n] ∂loss/∂compute on entry of pull_back, ∂loss/∂master after it
   at::Tensor own;           ///< [own_count(n)] the quantizer's parameters: logits (diffq), scale (lsq)
   at::Tensor own_gradient;  ///< [own_count(n)] written (not added to) by pull_back
   int64_t channels = 1;     ///< first of at least two dimensions: the output channels of most layers
+  /// The module's own, where compute is bfloat16: materialize has it see compute, and materialize_rounded
+  /// float32 values in the memory of gradient, which nobody needs then.
+  at::Tensor parameter = {};
 };
 
 /// One tensor that is not quantised. `compute` is `master` itself unless QuantSpec::float16 asks for a
@@ -65,6 +71,8 @@ class Quantizer {
   virtual int64_t own_count(int64_t numel) const = 0;
   /// Whether kept tensors need a compute buffer of their own (float16).
   virtual bool copies_kept() const = 0;
+  /// Whether compute may be bfloat16.
+  virtual bool takes_bf16() const { return false; }
 
   /// Takes the memory to work on; order is that of the arguments from then on. Called once, after own_count.
   virtual void bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace diffq {
 namespace {
@@ -14,9 +15,11 @@ int64_t aligned(int64_t count) { return (count + kAlignment - 1) / kAlignment * 
 
 }  // namespace
 
-ParameterStore::ParameterStore(torch::nn::Module& module, Quantizer& quantizer, BucketLimits limits) {
+ParameterStore::ParameterStore(torch::nn::Module& module, Quantizer& quantizer, BucketLimits limits,
+                               Precision precision) {
   torch::NoGradGuard no_grad;
   collect(module, quantizer);
+  if (precision == Precision::bf16 && quantizer.takes_bf16()) choose_bf16(module);
   lay_out(limits);
   repoint(quantizer);
 }
@@ -47,6 +50,22 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
     auto& list = at::isFloatingType(item.value().scalar_type()) ? buffers_ : counters_;
     list.push_back({item.key(), item.value()});
   }
+}
+
+/// Of layers whose weights autocast would cast: nothing else reads those.
+void ParameterStore::choose_bf16(torch::nn::Module& module) {
+  std::unordered_set<c10::TensorImpl*> weights;
+  const auto add = [&](const auto* layer) {
+    if (layer != nullptr) weights.insert(layer->weight.unsafeGetTensorImpl());
+  };
+  module.apply([&](torch::nn::Module& layer) {
+    add(layer.as<torch::nn::Linear>());
+    add(layer.as<torch::nn::Conv1d>());
+    add(layer.as<torch::nn::Conv2d>());
+    add(layer.as<torch::nn::ConvTranspose1d>());
+  });
+  for (ParameterEntry& entry : entries_)
+    entry.is_bf16 = entry.quantized && weights.count(entry.parameter.unsafeGetTensorImpl()) > 0;
 }
 
 void ParameterStore::lay_out(BucketLimits limits) {
@@ -91,19 +110,22 @@ void ParameterStore::repoint(Quantizer& quantizer) {
   const auto has_copy = [&](const ParameterEntry& entry) {
     return entry.quantized || quantizer.copies_kept();
   };
-  int64_t compute = 0;
-  for (const ParameterEntry& entry : entries_) compute += has_copy(entry) ? aligned(entry.numel) : 0;
-  compute_ = at::zeros({compute}, master_.options());
+  int64_t floats = 0, bf16s = 0;
+  for (const ParameterEntry& entry : entries_)
+    (entry.is_bf16 ? bf16s : floats) += has_copy(entry) ? aligned(entry.numel) : 0;
+  compute_ = at::zeros({floats}, master_.options());
+  bf16_compute_ = at::zeros({bf16s}, master_.options().dtype(at::kBFloat16));
 
   std::vector<QuantizedTensor> quantized;
   std::vector<KeptTensor> kept;
-  int64_t compute_offset = 0;
+  int64_t next_float = 0, next_bf16 = 0;
   for (ParameterEntry& entry : entries_) {
     const at::Tensor master = master_of(entry);
     at::Tensor seen = master;
     if (has_copy(entry)) {
-      seen = compute_.narrow(0, compute_offset, entry.numel);
-      compute_offset += aligned(entry.numel);
+      int64_t& next = entry.is_bf16 ? next_bf16 : next_float;
+      seen = (entry.is_bf16 ? bf16_compute_ : compute_).narrow(0, next, entry.numel);
+      next += aligned(entry.numel);
     }
     master.copy_(entry.parameter.reshape({-1}));
     seen.copy_(master);
@@ -111,11 +133,12 @@ void ParameterStore::repoint(Quantizer& quantizer) {
     // on.
     const auto shape = entry.parameter.sizes().vec();
     entry.parameter.set_data(seen.view(shape));
-    entry.parameter.mutable_grad() = gradient_of(entry).view(shape);
+    if (!entry.is_bf16) entry.parameter.mutable_grad() = gradient_of(entry).view(shape);
     if (entry.quantized) {
       entry.quantizer_index = quantized.size();
       quantized.push_back({entry.name, master, seen, gradient_of(entry), own_of(entry),
-                           own_gradient_of(entry), shape.size() > 1 ? shape[0] : 1});
+                           own_gradient_of(entry), shape.size() > 1 ? shape[0] : 1,
+                           entry.is_bf16 ? entry.parameter : at::Tensor()});
     } else {
       kept.push_back({entry.name, master, seen});
     }
@@ -137,7 +160,8 @@ at::Tensor ParameterStore::own_gradient_of(const ParameterEntry& entry) const {
 }
 
 int64_t ParameterStore::bytes() const {
-  return 4 * (master_.numel() + own_.numel() + compute_.numel() + gradient_.numel());
+  return 4 * (master_.numel() + own_.numel() + compute_.numel() + gradient_.numel()) +
+         2 * bf16_compute_.numel();
 }
 
 }  // namespace diffq

@@ -1,7 +1,7 @@
 #pragma once
-// Owns the three flat buffers of a run: master (what the optimisers update), compute (what the model sees;
-// each module parameter is a view of it) and gradient (where GradientBuckets puts each parameter's, in
-// buckets, in backward order). The layout is fixed by the constructor, before any optimiser state exists.
+// Owns the flat buffers of a run: master (what the optimisers update), compute (what the model sees; each
+// module parameter is a view of it) and gradient (where GradientBuckets puts each parameter's, in buckets, in
+// backward order). The layout is fixed by the constructor, before any optimiser state exists.
 
 #include <ATen/core/Tensor.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quant/quantizer.h"
+#include "trainer/run_spec.h"
 
 namespace torch::nn {
 class Module;
@@ -23,6 +24,7 @@ struct ParameterEntry {
   std::string name;                  ///< "layer1.0.conv1.weight"; of a tied tensor, the name registered first
   std::vector<std::string> aliases;  ///< further names of the same tensor
   at::Tensor parameter;              ///< the module's own, a view of compute
+  bool is_bf16 = false;              ///< and that of bfloat16
   int64_t numel = 0;
   int64_t own_count = 0;  ///< the quantizer's parameters for this tensor
   int64_t master_offset = 0;
@@ -47,8 +49,10 @@ struct BucketLimits {
 class ParameterStore {
  public:
   /// Re-points the parameters of `module` (already of its final type and device) and binds `quantizer` to the
-  /// buffers. Both are borrowed and must live as long as the store.
-  ParameterStore(torch::nn::Module& module, Quantizer& quantizer, BucketLimits limits = {});
+  /// buffers. Both are borrowed and must live as long as the store. With bf16, what linear layers and
+  /// convolutions see is bfloat16 where the quantizer can write that: autocast would make it so in each step.
+  ParameterStore(torch::nn::Module& module, Quantizer& quantizer, BucketLimits limits = {},
+                 Precision precision = Precision::fp32);
 
   const std::vector<ParameterEntry>& entries() const { return entries_; }  ///< in backward order
   const std::vector<Bucket>& buckets() const { return buckets_; }
@@ -85,13 +89,14 @@ class ParameterStore {
 
  private:
   void collect(torch::nn::Module& module, const Quantizer& quantizer);
+  void choose_bf16(torch::nn::Module& module);
   void lay_out(BucketLimits limits);
   void repoint(Quantizer& quantizer);
 
   std::vector<ParameterEntry> entries_;
   std::vector<Bucket> buckets_;
   std::vector<BufferEntry> buffers_, counters_;
-  at::Tensor master_, compute_, gradient_, own_;
+  at::Tensor master_, compute_, bf16_compute_, gradient_, own_;
   at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_, stop_tail_;
 };
 

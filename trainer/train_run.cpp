@@ -53,7 +53,7 @@ class Training {
         run_key_(std::stoull(context.run_id, nullptr, 16)),
         task_(make_task_on(context.device, spec, data.shape)),
         quantizer_(make_quantizer(spec.method, spec.quant, context.device)),
-        store_(task_->module(), *quantizer_, bucket_limits(spec.train)) {}
+        store_(task_->module(), *quantizer_, bucket_limits(spec.train), spec.train.precision) {}
 
   RunRecord run();
 

@@ -6,23 +6,30 @@
 //   step_bench fp32 diffq --model transformer_lm --batch 8      4096 tokens a step
 //   step_bench fp32 diffq_avx2                             the kernels of an older processor
 //   step_bench fp32 diffq --model deit_base --batch 64 --device cuda --precision bf16
-//                                                          on a GPU, ten steps at a time; 77: there is none
+//                                                          on a GPU, ten steps at a time; 77: there is none;
+//                                                          --trace FILE: also the last method's, for
+//                                                          chrome://tracing, and its longest kernels on
+//                                                          stderr
 //   mpirun -n 2 step_bench fp32 --alone-too --threads 1   a step of the group of 2, and of two groups of 1,
 //   in turn
 
 #include <mpi.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "launcher/mpi_communicator.h"
 #include "launcher/world.h"
 #include "quant/diffq.h"
+#include "tests/support/gpu_trace.h"
 #include "trainer/run_measures.h"
 #include "trainer/train_step.h"
 
@@ -66,7 +73,8 @@ class Subject {
     if (!load.device.is_cpu()) task_->module().to(load.device);
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
                                         : make_quantizer(spec_.method, spec_.quant, load.device);
-    store_ = std::make_unique<ParameterStore>(task_->module(), *quantizer_);
+    store_ =
+        std::make_unique<ParameterStore>(task_->module(), *quantizer_, BucketLimits{}, spec_.train.precision);
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
     step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator,
@@ -113,6 +121,28 @@ class Subject {
   int steps_at_a_time_ = 1;
 };
 
+/// Ten steps, and what took the GPU longest in them.
+void trace(Subject& subject, const std::string& file) {
+  GpuTrace trace;
+  subject.step_ms();
+  const std::vector<GpuWork> all = trace.end(file);
+  std::map<std::string, double> ms;
+  double busy = 0;
+  for (const GpuWork& work : all) {
+    const double took = 1e-6 * static_cast<double>(work.end - work.begin);
+    ms[work.name] += took;
+    busy += took;
+  }
+  std::vector<std::pair<double, std::string>> longest;
+  for (const auto& [name, took] : ms) longest.emplace_back(took, name);
+  std::ranges::sort(longest, std::greater());
+  if (longest.size() > 25) longest.resize(25);
+  const double whole = all.empty() ? 0 : 1e-6 * static_cast<double>(all.back().end - all.front().begin);
+  std::fprintf(stderr, "traced: %.3f ms, of which the GPU worked %.3f\n", whole, busy);
+  for (const auto& [took, name] : longest)
+    std::fprintf(stderr, "%9.3f  %s\n", took, name.substr(0, 150).c_str());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -121,6 +151,7 @@ int main(int argc, char** argv) {
   bool alone_too = false;
   Load load;
   std::vector<std::string> methods;
+  std::string trace_file;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--steps") == 0) {
       steps = std::atoi(argv[++i]);
@@ -138,6 +169,8 @@ int main(int argc, char** argv) {
       load.device = std::strcmp(argv[++i], "cuda") == 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
     } else if (std::strcmp(argv[i], "--precision") == 0) {
       load.precision = std::strcmp(argv[++i], "bf16") == 0 ? Precision::bf16 : Precision::fp32;
+    } else if (std::strcmp(argv[i], "--trace") == 0) {
+      trace_file = argv[++i];
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
       alone_too = true;
     } else {
@@ -168,6 +201,7 @@ int main(int argc, char** argv) {
       if (step >= 0) times[name].push_back(ms);
     }
   }
+  if (!trace_file.empty()) trace(*subjects.back().second, trace_file);
   if (world.rank() == 0) {
     std::printf(
         "%s\n",

@@ -12,6 +12,7 @@
 #include "quant/device_memory.h"
 #include "quant/device_quantizer.h"
 #include "tests/mpi/groups.h"
+#include "tests/support/gpu_trace.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
 #include "trainer/update_kernels.h"
@@ -83,6 +84,45 @@ TEST(NcclRanks, TheLossesAreThoseOfOneRank) {
   const std::vector<double> together = losses(spec, data, group);
   EXPECT_LT(alone.back(), alone.front());
   for (size_t step = 0; step < alone.size(); ++step) EXPECT_NEAR(together[step], alone[step], 1e-3) << step;
+}
+
+bool is_sum(const GpuWork& work) { return work.name.find("ncclDevKernel") != std::string::npos; }
+
+TEST(NcclRanks, SumsGoOnBesideBackward) {
+  RunSpec spec;
+  spec.model.name = ModelName::resnet18;
+  spec.method.method = Method::diffq;
+  spec.train.batch_size = 256;
+  const ImageShape shape{3, 32, 32, 10};
+  const auto images = std::make_shared<MemoryData>(1024, shape, 1);
+  const DataSplits data{shape, images, images, images};
+  RigParts parts;
+  parts.task = make_task(spec, data.shape);
+  parts.task->module().to(place().device);
+  parts.quantizer = make_quantizer(spec.method, spec.quant, place().device);
+  parts.kernels = &cuda_update_kernels();
+  Group hosts(world_size());
+  NcclCommunicator group(*place().api, *hosts, settings(60s, no_alarm));
+  TrainingRig rig(spec, data, group, parts);
+  for (int step = 0; step < 2; ++step) rig.step(step);
+  GpuTrace trace;
+  for (int step = 2; step < 4; ++step) rig.step(step);
+  const std::vector<GpuWork> all = trace.end();
+  // Kernels of the model that begin and end while a sum is under way, on another stream.
+  int64_t sums = 0, beside = 0;
+  double sum_ms = 0;
+  for (const GpuWork& sum : all) {
+    if (!is_sum(sum)) continue;
+    ++sums;
+    sum_ms += 1e-6 * static_cast<double>(sum.end - sum.begin);
+    beside += std::ranges::count_if(all, [&](const GpuWork& work) {
+      return !is_sum(work) && work.stream != sum.stream && work.begin >= sum.begin && work.end <= sum.end;
+    });
+  }
+  std::printf("rank %d: %zu kernels in 2 steps, %lld sums of %.2f ms in all, %lld kernels beside them\n",
+              group.rank(), all.size(), static_cast<long long>(sums), sum_ms, static_cast<long long>(beside));
+  EXPECT_GE(sums, 4);
+  EXPECT_GT(beside, 10);
 }
 
 TEST(NcclRanks, ARankThatNeverArrivesIsNamed) {

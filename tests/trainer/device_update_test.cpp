@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "datasets/loader.h"
 #include "quant/device_quantizer.h"
 #include "tests/support/test_device.h"
@@ -124,6 +126,40 @@ TEST(DeviceUpdate, FrozenBitsStayAndWeightsLearnOn) {
   EXPECT_TRUE(at::equal(device.store.own().cpu(), bits)) << "whatever the optimiser remembers";
   EXPECT_GT(difference(device.store.master(), weights), 0.01);
   EXPECT_LT(difference(device.store.master(), cpu.store.master()), 2e-2);
+}
+
+std::vector<at::Tensor> parameters_of(const TrainingRig& rig) {
+  std::vector<at::Tensor> parameters;
+  for (const auto& entry : rig.store.entries()) parameters.push_back(entry.parameter.detach().cpu().clone());
+  return parameters;
+}
+
+TEST(DeviceUpdate, WeightsInBfloat16AreThoseThatAutocastMakes) {
+  for (const Method method : {Method::diffq, Method::qat, Method::lsq}) {
+    RunSpec spec = small_spec(method);
+    spec.train.precision = Precision::bf16;
+    spec.train.accumulate_steps = 2;
+    const DataSplits data = memory_splits();
+    const auto alone = single_rank();
+    TrainingRig cpu(spec, data, *alone), device(spec, data, *alone, device_parts(spec));
+    const auto is_bf16 = [](const ParameterEntry& entry) { return entry.is_bf16; };
+    EXPECT_EQ(std::ranges::count_if(device.store.entries(), is_bf16), 3);
+    EXPECT_EQ(std::ranges::count_if(cpu.store.entries(), is_bf16), 0);
+    EXPECT_LT(device.store.bytes(), cpu.store.bytes());
+    for (int step = 0; step < 6; ++step) {
+      EXPECT_NEAR(device.step(step).loss, cpu.step(step).loss, test_device().is_cpu() ? 0 : 2e-2) << step;
+      if (step % 2 == 0) continue;
+      // Evaluated is what is packed, to the last bit.
+      cpu.parts.quantizer->materialize_rounded();
+      device.parts.quantizer->materialize_rounded();
+      const std::vector<at::Tensor> rounded = parameters_of(device);
+      for (const at::Tensor& each : rounded) EXPECT_EQ(each.scalar_type(), at::kFloat);
+      // Another device's weights may be rounded the other way.
+      if (test_device().is_cpu()) {
+        EXPECT_TRUE(same(rounded, parameters_of(cpu))) << int(method) << " step " << step;
+      }
+    }
+  }
 }
 
 /// Its loss is no number in step 2.

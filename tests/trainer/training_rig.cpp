@@ -68,7 +68,7 @@ TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communica
             *(parts.quantizer = parts.quantizer
                                     ? parts.quantizer
                                     : std::shared_ptr<Quantizer>(make_quantizer(spec.method, spec.quant))),
-            parts.limits),
+            parts.limits, spec.train.precision),
       buckets(store, *parts.quantizer, communicator),
       train_step(spec, /*run_key=*/0x5eed, *parts.task, store, *parts.quantizer, buckets, communicator,
                  parts.kernels),
