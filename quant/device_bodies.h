@@ -2,6 +2,10 @@
 // What the bodies of all kernels of device_kernels.h share, and the first two of them. A body is what one
 // block of threads does (device_launch.h).
 
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#endif
+
 #include "quant/device_kernels.h"
 #include "quant/grid.h"
 #include "quant/lanes_one.h"
@@ -31,9 +35,13 @@ struct Ends {
 
 /// Rounded half to even, as everywhere.
 DIFFQ_INLINE uint16_t to_bf16(float x) {
+#ifdef __CUDACC__
+  return __bfloat16_as_ushort(__float2bfloat16_rn(x));
+#else
   const uint32_t bits = static_cast<uint32_t>(as_int(x));
-  if (x != x) return 0x7fc0;
+  if (x != x) return 0x7fff;
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+#endif
 }
 
 /// Where a segment's compute is written as float; null where it is as bfloat16.
@@ -63,14 +71,20 @@ DIFFQ_INLINE float load_constant(const float* from) {
 #endif
 }
 
-/// The k-th entry of a thread, counted from the chunk's begin: coalesced, and all eight from one counter.
+/// The part of a chunk that a block takes at a time, from `begin` on, counted from the chunk's.
+DIFFQ_INLINE Stretch pass_of(const Stretch& chunk, int begin) {
+  const int left = chunk.count - begin;
+  return {chunk.segment, left < kPassEntries ? left : kPassEntries, chunk.begin + begin};
+}
+
+/// The k-th entry of a thread, counted from the pass's begin: coalesced, and all eight from one counter.
 DIFFQ_INLINE int entry_of(int thread, int k) { return (thread / 16) * 128 + (thread % 16) + 16 * k; }
 
 /// Of the eight entries of a thread those that are there; 0 for the others.
-DIFFQ_INLINE void load_entries(const float* from, const Stretch& chunk, int thread, float (&values)[8]) {
-  from += chunk.begin + entry_of(thread, 0);
-  const int left = chunk.count - entry_of(thread, 0);
-  if (chunk.count == kChunkEntries) {
+DIFFQ_INLINE void load_entries(const float* from, const Stretch& pass, int thread, float (&values)[8]) {
+  from += pass.begin + entry_of(thread, 0);
+  const int left = pass.count - entry_of(thread, 0);
+  if (pass.count == kPassEntries) {
     DIFFQ_UNROLL
     for (int k = 0; k < 8; ++k) values[k] = load_constant(from + 16 * k);
     return;
@@ -80,11 +94,11 @@ DIFFQ_INLINE void load_entries(const float* from, const Stretch& chunk, int thre
 }
 
 template <class Stored, class Convert>
-DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& chunk, int thread, const float (&values)[8],
+DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& pass, int thread, const float (&values)[8],
                                    const Convert& convert) {
-  to += chunk.begin + entry_of(thread, 0);
-  const int left = chunk.count - entry_of(thread, 0);
-  if (chunk.count == kChunkEntries) {
+  to += pass.begin + entry_of(thread, 0);
+  const int left = pass.count - entry_of(thread, 0);
+  if (pass.count == kPassEntries) {
     DIFFQ_UNROLL
     for (int k = 0; k < 8; ++k) to[16 * k] = convert(values[k]);
     return;
@@ -95,12 +109,12 @@ DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& chunk, int thread,
   }
 }
 
-DIFFQ_INLINE void store_entries(const ModelTable& table, const Segment& segment, const Stretch& chunk,
+DIFFQ_INLINE void store_entries(const ModelTable& table, const Segment& segment, const Stretch& pass,
                                 int thread, const float (&values)[8]) {
   if (float* compute = float_compute(table, segment); compute != nullptr) {
-    store_entries_as(compute, chunk, thread, values, [](float x) { return x; });
+    store_entries_as(compute, pass, thread, values, [](float x) { return x; });
   } else {
-    store_entries_as(static_cast<uint16_t*>(segment.compute), chunk, thread, values,
+    store_entries_as(static_cast<uint16_t*>(segment.compute), pass, thread, values,
                      [](float x) { return to_bf16(x); });
   }
 }
@@ -139,34 +153,42 @@ struct BeginStep {
 struct FindExtremes {
   ModelTable table;
 
+  struct Pair {
+    uint32_t low, high;
+  };
   struct Shared {
-    uint32_t low[kBlockThreads], high[kBlockThreads];
+    Pair pairs[kBlockThreads];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const Stretch chunk = table.chunks[index];
     const float* master = table.segments[chunk.segment].master + chunk.begin;
+    const auto join = [](Pair a, Pair b) {
+      return Pair{a.low < b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
+    };
     block.threads([&](int thread) {
-      uint32_t low = 0xffffffffu, high = 0;
-      DIFFQ_UNROLL
-      for (int k = 0; k < kChunkEntries / kBlockThreads; ++k) {
-        const int i = thread + k * kBlockThreads;
-        const float x = i < chunk.count ? load_constant(master + i) + 0.0f : NAN;  // -0 is made 0
-        const uint32_t bits = ordered_bits(x);
-        const bool is_number = x == x;
-        low = is_number && bits < low ? bits : low;
-        high = is_number && bits > high ? bits : high;
+      float low = INFINITY, high = -INFINITY;
+      for (int first = thread; first < chunk.count; first += kPassEntries) {
+        float values[8];
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {
+          const int i = first + k * kBlockThreads;
+          values[k] = i < chunk.count ? load_constant(master + i) + 0.0f : NAN;  // -0 is made 0
+        }
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {  // what is no number is neither less nor more
+          low = values[k] < low ? values[k] : low;
+          high = values[k] > high ? values[k] : high;
+        }
       }
-      shared.low[thread] = low;
-      shared.high[thread] = high;
+      // No number at all: the ends stay as BeginStep left them.
+      const bool none = low > high;
+      shared.pairs[thread] = {none ? 0xffffffffu : ordered_bits(low), none ? 0 : ordered_bits(high)};
     });
-    const auto smaller = [](uint32_t a, uint32_t b) { return a < b ? a : b; };
-    const auto larger = [](uint32_t a, uint32_t b) { return a > b ? a : b; };
-    join_threads(block, shared.low, smaller);
-    join_threads(block, shared.high, larger);
+    join_threads(block, shared.pairs, join);
     block.threads([&](int thread) {
       if (thread != 0) return;
-      atomic_min(&table.extremes[2 * chunk.segment], shared.low[0]);
-      atomic_max(&table.extremes[2 * chunk.segment + 1], shared.high[0]);
+      atomic_min(&table.extremes[2 * chunk.segment], shared.pairs[0].low);
+      atomic_max(&table.extremes[2 * chunk.segment + 1], shared.pairs[0].high);
     });
   }
 };

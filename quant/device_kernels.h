@@ -38,7 +38,9 @@ struct Stretch {
 };
 
 /// A thread of a block draws one counter: eight entries.
-inline constexpr int kChunkEntries = 8 * kBlockThreads;
+inline constexpr int kPassEntries = 8 * kBlockThreads;
+/// So that what a block needs to know of its segment serves several passes.
+inline constexpr int kChunkEntries = 4 * kPassEntries;
 
 struct ModelTable {
   const Segment* segments;

@@ -6,9 +6,13 @@
 //
 //   struct Body {
 //     struct Shared { … };                                      // memory of one block
+//     static constexpr int kBlocksAtOnce = …;                   // so few registers; or none of that
 //     template <class Block> DIFFQ_INLINE void operator()(const Block&, int64_t index, Shared&) const;
 //   };
 
+#include <string.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -17,6 +21,7 @@
 #ifdef __CUDACC__
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #endif
 
 struct CUstream_st;
@@ -41,8 +46,17 @@ struct Block {
   }
 };
 
+template <class Body, class = void>
+struct BlocksAtOnce {
+  static constexpr int value = 1;
+};
 template <class Body>
-__global__ void __launch_bounds__(kBlockThreads) run_body(const Body body) {
+struct BlocksAtOnce<Body, std::void_t<decltype(Body::kBlocksAtOnce)>> {
+  static constexpr int value = Body::kBlocksAtOnce;
+};
+
+template <class Body>
+__global__ void __launch_bounds__(kBlockThreads, BlocksAtOnce<Body>::value) run_body(const Body body) {
   __shared__ typename Body::Shared shared;
   body(Block{}, static_cast<int64_t>(blockIdx.x), shared);
 }
@@ -83,22 +97,48 @@ inline void atomic_add(uint32_t* at, uint32_t value) { *at += value; }
 
 #endif
 
+inline constexpr int kWarpThreads = 32;
+
+/// For the first thread of a warp: the values of its threads, joined in a tree. All of a warp call it.
+template <class Value, class Join>
+DIFFQ_INLINE Value join_warp(const Value* values, int thread, const Join& join) {
+#ifdef __CUDACC__
+  Value joined = values[thread];
+  DIFFQ_UNROLL
+  for (int width = kWarpThreads / 2; width > 0; width /= 2) {
+    uint32_t words[sizeof(Value) / sizeof(uint32_t)];
+    memcpy(words, &joined, sizeof joined);
+    DIFFQ_UNROLL
+    for (uint32_t& word : words) word = __shfl_down_sync(0xffffffffu, word, width);
+    Value other;
+    memcpy(&other, words, sizeof other);
+    joined = join(joined, other);
+  }
+  return joined;
+#else
+  if (thread % kWarpThreads != 0) return values[thread];
+  Value joined[kWarpThreads];
+  std::copy_n(values + thread, kWarpThreads, joined);
+  for (int width = kWarpThreads / 2; width > 0; width /= 2) {
+    for (int lane = 0; lane < width; ++lane) joined[lane] = join(joined[lane], joined[lane + width]);
+  }
+  return joined[0];
+#endif
+}
+
 /// Joins the values of all threads of a block in a fixed tree; the result is in values[0].
 template <class Value, class Join>
 DIFFQ_INLINE void join_threads(const Block& block, Value* values, const Join& join) {
-  constexpr int kFirst = 32;
   block.threads([&](int thread) {
-    if (thread >= kFirst) return;
-    Value joined = values[thread];
-    DIFFQ_UNROLL
-    for (int k = thread + kFirst; k < kBlockThreads; k += kFirst) joined = join(joined, values[k]);
-    values[thread] = joined;
+    const Value joined = join_warp(values, thread, join);
+    if (thread % kWarpThreads == 0) values[thread] = joined;
   });
   block.threads([&](int thread) {
     if (thread != 0) return;
     Value joined = values[0];
     DIFFQ_UNROLL
-    for (int k = 1; k < kFirst; ++k) joined = join(joined, values[k]);
+    for (int warp = 1; warp < kBlockThreads / kWarpThreads; ++warp)
+      joined = join(joined, values[warp * kWarpThreads]);
     values[0] = joined;
   });
 }

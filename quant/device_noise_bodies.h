@@ -15,10 +15,10 @@ DIFFQ_INLINE void noise_of_word(NoiseKind kind, uint32_t word, float& first, flo
 }
 
 /// The noise of those eight entries.
-DIFFQ_INLINE void draw_entries(const NoiseLaw& law, uint32_t step, const Stretch& chunk, int thread,
+DIFFQ_INLINE void draw_entries(const NoiseLaw& law, uint32_t step, const Stretch& pass, int thread,
                                float (&noise)[8]) {
   const PhiloxWords words =
-      noise_words(law.seed, step, static_cast<uint32_t>(chunk.segment), chunk.begin + entry_of(thread, 0));
+      noise_words(law.seed, step, static_cast<uint32_t>(pass.segment), pass.begin + entry_of(thread, 0));
   DIFFQ_UNROLL
   for (int k = 0; k < 4; ++k) noise_of_word(law.kind, words.word[k], noise[2 * k], noise[2 * k + 1]);
 }
@@ -60,7 +60,7 @@ DIFFQ_INLINE void with_shift(int32_t group_shift, const Work& work) {
   }
 }
 
-/// Of a thread's k-th entry: its group, counted from the chunk's first. (entry_of(thread, k) >> shift, which
+/// Of a thread's k-th entry: its group, counted from the pass's first. (entry_of(thread, k) >> shift, which
 /// is the same since entry_of(thread, 0) % 128 < 16.)
 DIFFQ_INLINE int local_group(int shift, int thread, int k) {
   return (entry_of(thread, 0) >> shift) + ((16 * k) >> shift);
@@ -70,6 +70,7 @@ struct AddNoise {
   ModelTable table;
   NoiseLaw law;
 
+  static constexpr int kBlocksAtOnce = 4;
   struct Shared {
     float steps[kChunkEntries];
     uint32_t smallest, largest;
@@ -84,7 +85,6 @@ struct AddNoise {
       return;
     }
     const int64_t first_group = group_of(segment, chunk.begin);
-    const int64_t ahead = chunk.begin - first_group * segment.group_size;  // 0 where groups divide chunks
     const int groups = static_cast<int>(group_of(segment, chunk.begin + chunk.count - 1) - first_group) + 1;
     block.threads([&](int thread) {
       for (int group = thread; group < groups; group += kBlockThreads) {
@@ -95,18 +95,40 @@ struct AddNoise {
       if (thread == 0) shared.smallest = shared.largest = 0;
     });
     block.threads([&](int thread) {
-      float weights[8], noise[8], steps[8];
-      load_entries(segment.master, chunk, thread, weights);
-      draw_entries(law, *table.step, chunk, thread, noise);
       if (segment.group_shift >= 0) {
         with_shift(segment.group_shift, [&](auto shift) {
-          DIFFQ_UNROLL
-          for (int k = 0; k < 8; ++k) steps[k] = shared.steps[local_group(shift.value, thread, k)];
+          add_noise(chunk, segment, ends, thread, shared, [&](int begin, int k) {
+            return shared.steps[(begin >> shift.value) + local_group(shift.value, thread, k)];
+          });
         });
       } else {
-        for (int k = 0; k < 8; ++k)
-          steps[k] = shared.steps[(ahead + entry_of(thread, k)) / segment.group_size];
+        const int size = within_chunk(segment.group_size);
+        const int first = within_chunk((first_group + 1) * segment.group_size - chunk.begin);  // of the next
+        add_noise(chunk, segment, ends, thread, shared, [&](int begin, int k) {
+          const int i = begin + entry_of(thread, k);
+          return shared.steps[i < first ? 0 : 1 + (i - first) / size];
+        });
       }
+    });
+    block.threads([&](int thread) {
+      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
+    });
+  }
+
+  static DIFFQ_INLINE int within_chunk(int64_t entries) {
+    return static_cast<int>(entries < kChunkEntries ? entries : kChunkEntries);
+  }
+
+  /// step_of(begin, k): of the thread's k-th entry in the pass that begins there.
+  template <class StepOf>
+  DIFFQ_INLINE void add_noise(const Stretch& chunk, const Segment& segment, const Ends& ends, int thread,
+                              Shared& shared, const StepOf& step_of) const {
+    const uint32_t step = *table.step;
+    for (int begin = 0; begin < chunk.count; begin += kPassEntries) {
+      const Stretch pass = pass_of(chunk, begin);
+      float weights[8], noise[8];
+      load_entries(segment.master, pass, thread, weights);
+      draw_entries(law, step, pass, thread, noise);
       bool extreme = false;
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) {
@@ -116,19 +138,20 @@ struct AddNoise {
         } else {
           extreme |= weights[k] == ends.low || weights[k] == ends.high;
         }
-        weights[k] = weights[k] + steps[k] * noise[k];
+        weights[k] = weights[k] + step_of(begin, k) * noise[k];
       }
-      store_entries(table, segment, chunk, thread, weights);
-      if (!extreme) return;  // as almost always
-      for (int i = entry_of(thread, 0), k = 0; k < 8 && i < chunk.count; ++k, i += 16) {
-        const float weight = load_constant(segment.master + chunk.begin + i);
-        if (weight == ends.low) atomic_add(&shared.smallest, 1);
-        if (weight == ends.high) atomic_add(&shared.largest, 1);
-      }
-    });
-    block.threads([&](int thread) {
-      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
-    });
+      store_entries(table, segment, pass, thread, weights);
+      if (extreme) count_ties(pass, segment, ends, thread, shared);  // almost never
+    }
+  }
+
+  DIFFQ_INLINE void count_ties(const Stretch& pass, const Segment& segment, const Ends& ends, int thread,
+                               Shared& shared) const {
+    for (int i = entry_of(thread, 0), k = 0; k < 8 && i < pass.count; ++k, i += 16) {
+      const float weight = load_constant(segment.master + pass.begin + i);
+      if (weight == ends.low) atomic_add(&shared.smallest, 1);
+      if (weight == ends.high) atomic_add(&shared.largest, 1);
+    }
   }
 };
 
@@ -148,8 +171,10 @@ struct PullBack {
   NoiseLaw law;
   int32_t first_chunk;
 
+  static constexpr int kBlocksAtOnce = 6;
   struct Shared {
-    float products[kChunkEntries * 3 / 2];  ///< with a gap after each group, so that threads meet no banks
+    float products[kPassEntries * 3 / 2];  ///< with a gap after each group, so that threads meet no banks
+    float own[kPassEntries];
     double sums[kBlockThreads];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
@@ -157,8 +182,11 @@ struct PullBack {
     const Segment segment = table.segments[chunk.segment];
     if (segment.group_shift < 0) return;
     const float range = Ends(table, chunk.segment).range() * law.factor;
-    with_shift(segment.group_shift,
-               [&](auto shift) { sum_groups<shift.value>(block, chunk, segment, range, shared); });
+    block.threads([&](int thread) { shared.sums[thread] = 0; });
+    with_shift(segment.group_shift, [&](auto shift) {
+      for (int begin = 0; begin < chunk.count; begin += kPassEntries)
+        sum_groups<shift.value>(block, pass_of(chunk, begin), segment, range, shared);
+    });
     join_threads(block, shared.sums, Add{});
     block.threads([&](int thread) {
       if (thread == 0) table.sums[segment.first_sum + chunk.begin / kChunkEntries] = shared.sums[0];
@@ -166,30 +194,33 @@ struct PullBack {
   }
 
   template <int kShift>
-  DIFFQ_INLINE void sum_groups(const Block& block, const Stretch& chunk, const Segment& segment, float range,
+  DIFFQ_INLINE void sum_groups(const Block& block, const Stretch& pass, const Segment& segment, float range,
                                Shared& shared) const {
     constexpr int kSize = 1 << kShift, kGap = kShift > 0 ? 1 : 0;
+    const int64_t first_group = pass.begin >> kShift;
+    const int groups = ((pass.count - 1) >> kShift) + 1;
     block.threads([&](int thread) {
       float gradient[8], noise[8];
-      load_entries(segment.gradient, chunk, thread, gradient);
-      draw_entries(law, *table.step, chunk, thread, noise);
+      load_entries(segment.gradient, pass, thread, gradient);
+      // Under way while the noise is drawn.
+      for (int group = thread; group < groups; group += kBlockThreads)
+        shared.own[group] = load_constant(segment.own + first_group + group);
+      draw_entries(law, *table.step, pass, thread, noise);
       float* products = shared.products + entry_of(thread, 0) + kGap * local_group(kShift, thread, 0);
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) products[16 * k + kGap * ((16 * k) >> kShift)] = gradient[k] * noise[k];
     });
     block.threads([&](int thread) {
-      const float* own = segment.own + (chunk.begin >> kShift);
-      float* own_gradient = segment.own_gradient + (chunk.begin >> kShift);
-      const int groups = ((chunk.count - 1) >> kShift) + 1;
+      float* own_gradient = segment.own_gradient + first_group;
       double sum = 0;
       for (int group = thread; group < groups; group += kBlockThreads) {
         const float dot = tree_sum<kSize>(shared.products + group * (kSize + kGap));
         float scale, slope;
-        group_scale(law.map, own[group], scale, slope);
+        group_scale(law.map, shared.own[group], scale, slope);
         own_gradient[group] = range > 0 ? range * dot * slope : 0.0f;
         sum += static_cast<double>(dot) * static_cast<double>(scale);
       }
-      shared.sums[thread] = sum;
+      shared.sums[thread] += sum;
     });
   }
 };
@@ -202,9 +233,12 @@ struct SpreadRangeGradient {
   int32_t first_chunk, last_chunk;
 
   static constexpr int kChunks = 64;  ///< a block
+  struct Sums {
+    double gradient, smallest, largest;  ///< of the range; entries that are the ends
+  };
   struct Shared {
     uint32_t ties[kChunks];
-    double sums[kBlockThreads], smallest[kBlockThreads], largest[kBlockThreads];
+    Sums sums[kBlockThreads];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const int64_t first = first_chunk + index * kChunks;
@@ -230,17 +264,16 @@ struct SpreadRangeGradient {
         smallest += static_cast<double>(ties & 0xffffu);
         largest += static_cast<double>(ties >> 16);
       }
-      shared.sums[thread] = sum;
-      shared.smallest[thread] = smallest;
-      shared.largest[thread] = largest;
+      shared.sums[thread] = {sum, smallest, largest};
     });
-    join_threads(block, shared.sums, Add{});
-    join_threads(block, shared.smallest, Add{});
-    join_threads(block, shared.largest, Add{});
+    join_threads(block, shared.sums, [](const Sums& a, const Sums& b) {
+      return Sums{a.gradient + b.gradient, a.smallest + b.smallest, a.largest + b.largest};
+    });
     block.threads([&](int thread) {
-      const double range_gradient = shared.sums[0] * static_cast<double>(factor);
-      const float up = static_cast<float>(range_gradient / shared.largest[0]);
-      const float down = static_cast<float>(range_gradient / shared.smallest[0]);
+      const Sums all = shared.sums[0];
+      const double range_gradient = all.gradient * static_cast<double>(factor);
+      const float up = static_cast<float>(range_gradient / all.largest);
+      const float down = static_cast<float>(range_gradient / all.smallest);
       for (int i = thread; i < chunk.count; i += kBlockThreads) {
         const float weight = segment.master[chunk.begin + i];
         float& gradient = segment.gradient[chunk.begin + i];

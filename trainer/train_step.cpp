@@ -255,8 +255,8 @@ at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()
   task_.begin_step(mix_seed(group_seed_, static_cast<uint64_t>(step)));
   at::Tensor sum = at::zeros({}, at::kFloat);
   for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
-    const at::Tensor loss =
-        task_.loss(on_device(next_batch(), device)) / static_cast<double>(spec_.train.accumulate_steps);
+    const at::Tensor loss = task_.loss(on_device(next_batch(), device, spec_.train.precision)) /
+                            static_cast<double>(spec_.train.accumulate_steps);
     if (micro + 1 == spec_.train.accumulate_steps) buckets_.arm();
     loss.backward();
     sum = sum + loss.detach();

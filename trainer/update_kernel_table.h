@@ -34,11 +34,13 @@ struct MeasureGradient {
     const bool of_weights = index < table.weight_chunks;
     block.threads([&](int thread) {
       double sum = 0;
-      DIFFQ_UNROLL
-      for (int k = 0; k < kChunkEntries / kBlockThreads; ++k) {
-        const int i = thread + k * kBlockThreads;
-        const double g = i < chunk.count ? static_cast<double>(gradient[i]) : 0.0;
-        sum += g * (of_weights ? g : 0.0);
+      for (int first = thread; first < chunk.count; first += kPassEntries) {
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {
+          const int i = first + k * kBlockThreads;
+          const double g = i < chunk.count ? static_cast<double>(gradient[i]) : 0.0;
+          sum += g * (of_weights ? g : 0.0);
+        }
       }
       shared.sums[thread] = sum;
     });

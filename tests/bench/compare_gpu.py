@@ -14,7 +14,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCH = ROOT / "build/tests/bench"
 PEERS = ROOT / "tests/bench/peers"
-PYTHON = str(ROOT / ".venv-peers/bin/python")
+VENV = ROOT / ".venv-peers/bin/python"
+PYTHON = str(VENV) if VENV.exists() else sys.executable  # a machine's own, where it has torch, timm and diffq
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=5)

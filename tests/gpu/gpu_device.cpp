@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include "tests/support/test_device.h"
+#include "trainer/device.h"
 
 namespace diffq {
 
@@ -17,7 +18,7 @@ class Gpu : public testing::Environment {
  public:
   void SetUp() override {
     if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU: skipped";
-    at::globalContext().setAllowTF32CuDNN(false);
+    diffq::prepare_device(diffq::test_device());
   }
 };
 

@@ -15,6 +15,7 @@
 #include "tests/support/gpu_trace.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/trainer/training_rig.h"
+#include "trainer/device.h"
 #include "trainer/update_kernels.h"
 
 namespace diffq {
@@ -168,7 +169,7 @@ int run(int* argc, char** argv) {
   const int gpu = chosen[static_cast<size_t>(world.rank())];
   api->use_gpu(gpu);
   place() = {api.get(), at::Device(at::kCUDA, static_cast<at::DeviceIndex>(gpu))};
-  at::globalContext().setAllowTF32CuDNN(false);
+  prepare_device(place().device);
   const int failed = RUN_ALL_TESTS();
   world.barrier();
   return failed;

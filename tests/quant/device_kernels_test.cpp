@@ -43,9 +43,10 @@ class OneTensor {
                 0,
                 0,
                 0,
-                chunks};
+                chunks,
+                bf16};
     table = {&segment_,    1,      chunks_.data(), chunks, nullptr, extremes_, ties_.data(),
-             sums_.data(), &step_, 16384,          bf16};
+             sums_.data(), &step_, 16384,          false};
   }
 
   void add_noise() {

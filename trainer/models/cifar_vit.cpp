@@ -13,7 +13,6 @@ using torch::nn::Dropout;
 using torch::nn::GELU;
 using torch::nn::LayerNorm;
 using torch::nn::LayerNormOptions;
-using torch::nn::Linear;
 using torch::nn::LinearOptions;
 using torch::nn::Sequential;
 

@@ -8,7 +8,6 @@
 namespace diffq {
 namespace {
 
-using torch::nn::Linear;
 
 constexpr int64_t kPatch = 16, kDepth = 12, kHeadWidth = 64;
 

@@ -62,7 +62,7 @@ Demucs::Demucs(const DemucsSpec& spec, int64_t sources, int64_t audio_channels) 
   lstm_ = bottom->register_module(
       "lstm",
       torch::nn::LSTM(torch::nn::LSTMOptions(below, below).num_layers(kLstmLayers).bidirectional(true)));
-  linear_ = bottom->register_module("linear", torch::nn::Linear(2 * below, below));
+  linear_ = bottom->register_module("linear", Linear(2 * below, below));
   torch::NoGradGuard no_grad;
   for (const auto& module : modules(/*include_self=*/false)) {
     if (auto* down = module->as<torch::nn::Conv1dImpl>()) rescale(*down);

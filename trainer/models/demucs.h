@@ -6,9 +6,9 @@
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/rnn.h>
 
+#include "trainer/models/layers.h"
 #include "trainer/models/sinc_resample.h"
 #include "trainer/run_spec.h"
 
@@ -32,7 +32,7 @@ class Demucs : public torch::nn::Module {
   int64_t sources_;
   torch::nn::ModuleList encoder_, decoder_;
   torch::nn::LSTM lstm_{nullptr};
-  torch::nn::Linear linear_{nullptr};
+  Linear linear_{nullptr};
   SincResample up_{1, 2}, down_{2, 1};
 };
 

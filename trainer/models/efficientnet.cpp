@@ -68,7 +68,7 @@ class EfficientNet : public ImageModel {
     add_stages(drop_path);
     conv_head_ = register_module("conv_head", convolution(kStages[6].width, kHeadWidth, 1));
     bn2_ = register_module("bn2", BatchNorm2d(kHeadWidth));
-    classifier_ = register_module("classifier", torch::nn::Linear(kHeadWidth, shape.classes));
+    classifier_ = register_module("classifier", Linear(kHeadWidth, shape.classes));
     draw_weights();
   }
 
@@ -117,7 +117,7 @@ class EfficientNet : public ImageModel {
   Conv2d conv_stem_{nullptr}, conv_head_{nullptr};
   BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
   std::vector<MobileBlock*> blocks_;  ///< of all stages
-  torch::nn::Linear classifier_{nullptr};
+  Linear classifier_{nullptr};
 };
 
 }  // namespace

@@ -2,10 +2,18 @@
 // What several of the models are made of.
 
 #include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
 
 #include <optional>
 
 namespace diffq {
+
+/// torch's own in all but its product, which takes the bias along where torch's adds it in a pass of its own.
+struct LinearImpl : torch::nn::LinearImpl {
+  using torch::nn::LinearImpl::LinearImpl;
+  at::Tensor forward(const at::Tensor& input);
+};
+TORCH_MODULE(Linear);
 
 struct ConvolutionForm {
   int64_t stride = 1;

@@ -47,7 +47,7 @@ class MobileNet : public ImageModel {
       layers_->push_back(std::make_shared<SeparableBlock>(width, block.width, block.stride));
       width = block.width;
     }
-    linear_ = register_module("linear", torch::nn::Linear(width, shape.classes));
+    linear_ = register_module("linear", Linear(width, shape.classes));
   }
 
   at::Tensor forward(const at::Tensor& input) override {
@@ -62,7 +62,7 @@ class MobileNet : public ImageModel {
   torch::nn::Conv2d conv1_{nullptr};
   torch::nn::BatchNorm2d bn1_{nullptr};
   torch::nn::ModuleList layers_{nullptr};
-  torch::nn::Linear linear_{nullptr};
+  Linear linear_{nullptr};
 };
 
 }  // namespace

@@ -73,7 +73,7 @@ class ResNet : public ImageModel {
       }
       stages_.push_back(register_module("layer" + std::to_string(stage + 1), blocks));
     }
-    linear_ = register_module("linear", torch::nn::Linear(width, shape.classes));
+    linear_ = register_module("linear", Linear(width, shape.classes));
   }
 
   at::Tensor forward(const at::Tensor& input) override {
@@ -97,7 +97,7 @@ class ResNet : public ImageModel {
   Conv2d conv1_{nullptr};
   torch::nn::BatchNorm2d bn1_{nullptr};
   std::vector<torch::nn::ModuleList> stages_;
-  torch::nn::Linear linear_{nullptr};
+  Linear linear_{nullptr};
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <torch/torch.h>
 
+#include "trainer/models/layers.h"
 #include "trainer/models/models.h"
 
 namespace diffq {
@@ -17,8 +18,8 @@ class SmallCnn : public ImageModel {
       bn1_ = register_module("bn1", torch::nn::BatchNorm2d(16));
       bn2_ = register_module("bn2", torch::nn::BatchNorm2d(32));
     }
-    linear1_ = register_module("linear1", torch::nn::Linear(32 * height * width, 64));
-    linear2_ = register_module("linear2", torch::nn::Linear(64, shape.classes));
+    linear1_ = register_module("linear1", Linear(32 * height * width, 64));
+    linear2_ = register_module("linear2", Linear(64, shape.classes));
   }
 
   at::Tensor forward(const at::Tensor& input) override {
@@ -33,7 +34,7 @@ class SmallCnn : public ImageModel {
  private:
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
   torch::nn::BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
-  torch::nn::Linear linear1_{nullptr}, linear2_{nullptr};
+  Linear linear1_{nullptr}, linear2_{nullptr};
 };
 
 }  // namespace

@@ -6,13 +6,13 @@
 #include "quant/quantizer.h"
 #include "trainer/models/adaptive_tokens.h"
 #include "trainer/models/language_models.h"
+#include "trainer/models/layers.h"
 
 namespace diffq {
 namespace {
 
 using torch::nn::LayerNorm;
 using torch::nn::LayerNormOptions;
-using torch::nn::Linear;
 
 struct Rates {
   double dropout, attention, activation;

@@ -50,7 +50,7 @@ class WideResNet : public ImageModel {
       stages_.push_back(register_module("layer" + std::to_string(stage + 1), list));
     }
     bn1_ = register_module("bn1", torch::nn::BatchNorm2d(torch::nn::BatchNormOptions(width).momentum(0.9)));
-    linear_ = register_module("linear", torch::nn::Linear(width, shape.classes));
+    linear_ = register_module("linear", Linear(width, shape.classes));
   }
 
   at::Tensor forward(const at::Tensor& input) override {
@@ -65,7 +65,7 @@ class WideResNet : public ImageModel {
   torch::nn::Conv2d conv1_{nullptr};
   std::vector<torch::nn::ModuleList> stages_;
   torch::nn::BatchNorm2d bn1_{nullptr};
-  torch::nn::Linear linear_{nullptr};
+  Linear linear_{nullptr};
 };
 
 }  // namespace

@@ -44,8 +44,9 @@ def passes_ms(model, gradients):
 
 plain = Weights().cuda().train()
 noisy = Weights().cuda().train()
+optimizer = torch.optim.SGD(noisy.parameters(), lr=0.1)  # the package wants it made first
 quantizer = DiffQuantizer(noisy, group_size=8)
-quantizer.setup_optimizer(torch.optim.SGD(noisy.parameters(), lr=0.1))
+quantizer.setup_optimizer(optimizer)
 gradients = [torch.randn_like(tensor.weight) for tensor in plain.tensors]
 added = []
 for step in range(-3, args.rounds):
