@@ -232,7 +232,7 @@ struct SpreadRangeGradient {
   float factor;  ///< NoiseLaw's
   int32_t first_chunk, last_chunk;
 
-  static constexpr int kChunks = 64;  ///< a block
+  static constexpr int kChunks = 16;  ///< a block
   struct Sums {
     double gradient, smallest, largest;  ///< of the range; entries that are the ends
   };
@@ -274,11 +274,19 @@ struct SpreadRangeGradient {
       const double range_gradient = all.gradient * static_cast<double>(factor);
       const float up = static_cast<float>(range_gradient / all.largest);
       const float down = static_cast<float>(range_gradient / all.smallest);
-      for (int i = thread; i < chunk.count; i += kBlockThreads) {
-        const float weight = segment.master[chunk.begin + i];
-        float& gradient = segment.gradient[chunk.begin + i];
-        if (weight == ends.high) gradient += up;
-        if (weight == ends.low) gradient -= down;
+      for (int first = thread; first < chunk.count; first += kPassEntries) {
+        float weights[8];
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {
+          const int i = first + k * kBlockThreads;
+          weights[k] = i < chunk.count ? load_constant(segment.master + chunk.begin + i) : NAN;
+        }
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {
+          float* gradient = segment.gradient + chunk.begin + first + k * kBlockThreads;
+          if (weights[k] == ends.high) *gradient += up;
+          if (weights[k] == ends.low) *gradient -= down;
+        }
       }
     });
   }

@@ -280,6 +280,7 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.real("max_grad_norm", spec.max_grad_norm, Range::at_least(0));
   keys.whole("max_skipped_steps", spec.max_skipped_steps, Range::at_least(1));
   keys.word("precision", spec.precision, kPrecisionNames);
+  keys.later_word("algorithms", spec.algorithms, kAlgorithmsNames);
   keys.later_real("label_smoothing", spec.label_smoothing, {.low = 0, .high = 1, .high_open = true});
   keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
   keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));

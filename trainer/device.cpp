@@ -19,10 +19,11 @@ Batch on_device(const Batch& batch, at::Device device, Precision precision) {
   return {precision == Precision::bf16 ? channels_last(input) : input, copy(batch.target)};
 }
 
-void prepare_device(at::Device device) {
+void prepare_device(at::Device device, Algorithms algorithms) {
   if (device.is_cpu()) return;
   at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setDeterministicCuDNN(true);
+  at::globalContext().setDeterministicCuDNN(algorithms == Algorithms::repeatable);
+  at::globalContext().setBenchmarkCuDNN(algorithms == Algorithms::fastest);
 }
 
 at::Device device_of(const torch::nn::Module& module) {

@@ -16,9 +16,9 @@ at::Tensor channels_last(const at::Tensor& input);
 /// The batch itself on the CPU. On a GPU a copy that the host does not wait for (none of what is there
 /// already); pictures that are convolved in bfloat16 channels_last, which in float32 takes longer.
 Batch on_device(const Batch& batch, at::Device device, Precision precision = Precision::fp32);
-/// Before anything is trained there: on a GPU as on the CPU as far as that goes, without TF32 in convolutions
-/// and with the same sums every time.
-void prepare_device(at::Device device);
+/// Before anything is trained there: on a GPU as on the CPU as far as that goes, without TF32 in
+/// convolutions.
+void prepare_device(at::Device device, Algorithms algorithms = Algorithms::repeatable);
 /// Where a module's parameters are.
 at::Device device_of(const torch::nn::Module& module);
 

@@ -1,5 +1,6 @@
 #include "trainer/run_measures.h"
 
+#include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <malloc.h>
 
@@ -62,7 +63,10 @@ double peak_memory_mb(at::Device device) {
 }
 
 void reset_peak_memory(at::Device device) {
-  if (!device.is_cpu()) c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+  if (!device.is_cpu()) {
+    at::globalContext().lazyInitDevice(device.type());  // a rank's first use of its GPU may be this
+    c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+  }
   malloc_trim(0);  // what earlier runs left
   std::ofstream clear("/proc/self/clear_refs");
   clear

@@ -155,6 +155,12 @@ enum class Precision { fp32, bf16 };
 inline constexpr std::array<std::pair<std::string_view, Precision>, 2> kPrecisionNames{
     {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}}};
 
+/// Of cuDNN, on a GPU. repeatable: the same sums in the same order every time. fastest: any, tried for every
+/// new shape; two trainings of a run then differ in their roundings.
+enum class Algorithms { repeatable, fastest };
+inline constexpr std::array<std::pair<std::string_view, Algorithms>, 2> kAlgorithmsNames{
+    {{"repeatable", Algorithms::repeatable}, {"fastest", Algorithms::fastest}}};
+
 struct TrainSpec {
   int64_t epochs = 1;
   int64_t batch_size = 128;  ///< the whole group's, an optimiser step
@@ -164,6 +170,7 @@ struct TrainSpec {
   double max_grad_norm = 0;        ///< norm that the weights' gradients are clipped to; 0: no clipping
   int64_t max_skipped_steps = 10;  ///< so many non-finite steps in a row end the run
   Precision precision = Precision::fp32;
+  Algorithms algorithms = Algorithms::repeatable;
   double label_smoothing =
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;

@@ -31,7 +31,7 @@ double seconds_since(Clock::time_point start) {
 
 // Initial weights are drawn on the CPU, whatever trains them.
 std::unique_ptr<Task> make_task_on(at::Device device, const RunSpec& spec, const DataShape& shape) {
-  prepare_device(device);
+  prepare_device(device, spec.train.algorithms);
   auto task = make_task(spec, shape);
   if (!device.is_cpu()) task->module().to(device);
   return task;
@@ -402,10 +402,10 @@ void Training::describe_run() {
 
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context) {
-  reset_peak_memory(context.device);
   std::string failure;
   std::optional<Training> training;
   try {
+    reset_peak_memory(context.device);
     training.emplace(spec, data, communicator, context);
   } catch (const std::exception& error) {
     failure = reason_of(error);

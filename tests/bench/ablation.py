@@ -2,8 +2,9 @@
 setting is better than that of published DiffQ of the same seed, with a 95 % interval (Student's t over seeds); and how near
 targets are met, beside published DiffQ at a λ, between whose sizes the metric is a straight line over log size.
 
-usage: ablation.py DIR
-Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done.
+usage: ablation.py DIR…
+Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done. Several
+folders are parts of it (--only, --shard), whose runs are taken together.
 """
 import collections
 import json
@@ -32,10 +33,17 @@ def setting_of(config):
     return ", ".join(options) or "published"
 
 
-def read(path):
+def read_rows(folders):
+    """Runs that are done, each once."""
+    rows = {}
+    for folder in folders:
+        with h5py.File(f"{folder}/results.h5", "r") as file:
+            rows.update({row["run_id"]: row for row in file["runs"][:] if row["status"] == b"done"})
+    return list(rows.values())
+
+
+def read(rows):
     """benchmark -> (bits of the size, setting) -> seed -> metric, higher is better; and the sizes."""
-    with h5py.File(path, "r") as file:
-        rows = [row for row in file["runs"][:] if row["status"] == b"done"]
     configs = [json.loads(row["config_json"]) for row in rows]
     metrics = collections.defaultdict(lambda: collections.defaultdict(dict))
     sizes = collections.defaultdict(lambda: collections.defaultdict(list))
@@ -62,18 +70,17 @@ def difference(ours, theirs):
     return values.mean(), stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
 
 
-def read_lambdas(path):
+def read_lambdas(rows):
     """benchmark -> seed -> (log size, metric, higher is better) of the runs at a λ, by size; and metrics of fp32."""
     points, fp32 = collections.defaultdict(lambda: collections.defaultdict(list)), collections.defaultdict(dict)
-    with h5py.File(path, "r") as file:
-        for row in file["runs"][:]:
-            method = json.loads(row["config_json"])["method"]
-            metric = row["metric"] * (1 if row["higher_is_better"] else -1)
-            benchmark, seed = row["benchmark"].decode(), int(row["seed"])
-            if row["status"] == b"done" and "lambda" in method:
-                points[benchmark][seed].append((math.log(row["size_mb"]), metric))
-            if row["status"] == b"done" and method["method"] == "fp32":
-                fp32[benchmark][seed] = metric
+    for row in rows:
+        method = json.loads(row["config_json"])["method"]
+        metric = row["metric"] * (1 if row["higher_is_better"] else -1)
+        benchmark, seed = row["benchmark"].decode(), int(row["seed"])
+        if "lambda" in method:
+            points[benchmark][seed].append((math.log(row["size_mb"]), metric))
+        if method["method"] == "fp32":
+            fp32[benchmark][seed] = metric
     return points, fp32
 
 
@@ -98,8 +105,9 @@ def show_targets(benchmark, metrics, sizes, points):
 
 
 def main():
-    metrics, sizes = read(f"{sys.argv[1]}/results.h5")
-    points, fp32 = read_lambdas(f"{sys.argv[1]}/results.h5")
+    rows = read_rows(sys.argv[1:])
+    metrics, sizes = read(rows)
+    points, fp32 = read_lambdas(rows)
     for benchmark in sorted(metrics):
         print(f"\n## {benchmark}\n\n| bits | setting | seeds | size MB | metric | better than published by |")
         print("|--:|:--|--:|--:|--:|--:|")

@@ -7,8 +7,7 @@
 //   step_bench fp32 diffq_avx2                             the kernels of an older processor
 //   step_bench fp32 diffq --model deit_base --batch 64 --device cuda --precision bf16
 //                                                          on a GPU, ten steps at a time; 77: there is none;
-//                                                          --any-algorithms, --cudnn-benchmark, --channels-last:
-//                                                          what training does not do;
+//                                                          --fastest: train.algorithms;
 //                                                          --trace FILE: also the last method's, for
 //                                                          chrome://tracing, and its longest kernels on
 //                                                          stderr
@@ -46,7 +45,6 @@ struct Load {
   int64_t batch = 16;
   at::Device device = at::kCPU;
   Precision precision = Precision::fp32;
-  bool pictures_channels_last = false;
 
   DataShape shape() const {
     if (model == ModelName::transformer_lm) return TextShape{267'744, 512};
@@ -85,7 +83,6 @@ class Subject {
                                         load.device.is_cpu() ? nullptr : &cuda_update_kernels());
     const Batch batch = load.random_batch();
     batch_ = {batch.input.to(load.device), batch.target.to(load.device)};
-    if (load.pictures_channels_last) batch_.input = channels_last(batch_.input);
     steps_at_a_time_ = load.device.is_cpu() ? 1 : 10;
   }
 
@@ -153,7 +150,8 @@ void trace(Subject& subject, const std::string& file) {
 int main(int argc, char** argv) {
   const World world;
   int steps = 10, threads = 2;
-  bool alone_too = false, any_algorithms = false;
+  bool alone_too = false;
+  Algorithms algorithms = Algorithms::repeatable;
   Load load;
   std::vector<std::string> methods;
   std::string trace_file;
@@ -176,12 +174,8 @@ int main(int argc, char** argv) {
       load.precision = std::strcmp(argv[++i], "bf16") == 0 ? Precision::bf16 : Precision::fp32;
     } else if (std::strcmp(argv[i], "--trace") == 0) {
       trace_file = argv[++i];
-    } else if (std::strcmp(argv[i], "--any-algorithms") == 0) {
-      any_algorithms = true;
-    } else if (std::strcmp(argv[i], "--cudnn-benchmark") == 0) {
-      at::globalContext().setBenchmarkCuDNN(true);
-    } else if (std::strcmp(argv[i], "--channels-last") == 0) {
-      load.pictures_channels_last = true;
+    } else if (std::strcmp(argv[i], "--fastest") == 0) {
+      algorithms = Algorithms::fastest;
     } else if (std::strcmp(argv[i], "--alone-too") == 0) {
       alone_too = true;
     } else {
@@ -192,8 +186,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "step_bench: no GPU\n");
     return 77;
   }
-  prepare_device(load.device);
-  if (any_algorithms) at::globalContext().setDeterministicCuDNN(false);
+  prepare_device(load.device, algorithms);
   at::set_num_threads(threads);
   MPI_Comm together = MPI_COMM_NULL, alone = MPI_COMM_NULL;
   MPI_Comm_dup(MPI_COMM_WORLD, &together);

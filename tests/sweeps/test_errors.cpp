@@ -149,6 +149,8 @@ TEST(SweepErrors, Train) {
        t + ".max_skipped_steps: must be a whole number of at least 1, not 0"},
       {train(R"("precision": "fp16")"),
        t + R"(.precision: unknown word "fp16"; did you mean "fp32"? The words are fp32, bf16)"},
+      {train(R"("algorithms": "fast")"),
+       t + R"(.algorithms: unknown word "fast"; did you mean "fastest"? The words are repeatable, fastest)"},
       {train(R"("ema": 1)"), t + ".ema: must be a number of at least 0 and below 1, not 1"},
       {optimizer(R"("name": "ngd")"),
        t + R"(.optimizer.name: unknown word "ngd"; did you mean "sgd"? The words are sgd, nag, adam, adamw)"},

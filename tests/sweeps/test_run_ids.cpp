@@ -126,6 +126,7 @@ TEST(RunId, ChangedByEverythingThatDecidesTheResult) {
                              "benchmarks.0.train.cutmix=1",
                              "benchmarks.0.train.ema=0.999",
                              "benchmarks.0.train.precision=bf16",
+                             "benchmarks.0.train.algorithms=fastest",
                              "benchmarks.0.train.optimizer.lr=0.1",
                              "benchmarks.0.train.optimizer.beta1=0.8",
                              "benchmarks.0.train.optimizer.name=adamw",

@@ -3,6 +3,7 @@
 usage: diffq_step.py METHOD… --steps N --threads T     METHOD: fp32, diffq
          [--model resnet18|deit_tiny|deit_base|transformer_lm] [--batch N]      deit_*: timm's
          [--device cuda] [--precision bf16]      on a GPU ten steps at a time are timed, without TF32
+         [--repeatable | --fastest]              of cuDNN: deterministic algorithms alone, or the fastest found; else its guess
 """
 import argparse
 import json
@@ -27,8 +28,12 @@ parser.add_argument("--model", choices=["resnet18", "deit_tiny", "deit_base", "t
 parser.add_argument("--batch", type=int, default=16)
 parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+parser.add_argument("--repeatable", action="store_true")
+parser.add_argument("--fastest", action="store_true")
 args = parser.parse_args()
 torch.backends.cudnn.allow_tf32 = False
+torch.backends.cudnn.deterministic = args.repeatable
+torch.backends.cudnn.benchmark = args.fastest
 STEPS_A_TIME = 10 if args.device == "cuda" else 1
 torch.set_num_threads(args.threads)
 torch.manual_seed(1)
