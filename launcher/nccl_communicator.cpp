@@ -149,6 +149,22 @@ void NcclCommunicator::broadcast(const at::Tensor& tensor) {
   wait();
 }
 
+/// An abort ends the sums that are under way, whole or not, and what waits for them goes on with that.
+void NcclCommunicator::check() {
+  if (watch_->tripped()) watch_->fail("the group is lost");
+}
+
+void NcclCommunicator::sum(std::span<double> values) {
+  hosts_.sum(values);
+  check();
+}
+
+std::string NcclCommunicator::first_failure(const std::string& mine) {
+  const std::string failure = hosts_.gather_failure(mine);
+  check();
+  return failure;
+}
+
 GpuEvent* NcclCommunicator::take_event() {
   const std::lock_guard lock(mutex_);
   if (free_events_.empty()) return api_.create_event();

@@ -43,10 +43,11 @@ class NcclCommunicator : public Communicator {
   /// Makes the computing stream wait for the sums; the host goes on.
   void wait() override;
   void broadcast(const at::Tensor& tensor) override;
-  void sum(std::span<double> values) override { hosts_.sum(values); }
+  void sum(std::span<double> values) override;
+  void check() override;
 
  protected:
-  std::string first_failure(const std::string& mine) override { return hosts_.gather_failure(mine); }
+  std::string first_failure(const std::string& mine) override;
 
  private:
   /// A collective on the GPU, and what tells how far it is.

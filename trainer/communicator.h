@@ -43,6 +43,10 @@ class Communicator {
   virtual void broadcast(const at::Tensor& tensor) = 0;
   /// Sums over the group, in place, in double: counts and metric sums.
   virtual void sum(std::span<double> values) = 0;
+  /// Throws if the group is lost, whose sums may have been anything since. What was copied from the device
+  /// before a call that returns came of whole sums: ask between copying what is to last and writing it. The
+  /// only call that is not collective.
+  virtual void check() {}
   /// Ends a phase that may have failed on some ranks: `failure` is this rank's reason, or empty. Throws
   /// RunFailure with the reason of the lowest failing rank on every rank if there is one.
   void agree(const std::string& failure);

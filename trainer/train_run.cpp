@@ -185,7 +185,10 @@ void Training::keep_checkpoint(bool wanted) {
     // The tensors have the last step in them, which on a GPU the host has not counted yet.
     TrainingState state = state_;
     if (const auto last = step_->peek()) state.add(*last);
-    writer_->write([&](Snapshot& snapshot) { checkpoints_->copy(state, snapshot); });
+    writer_->write([&](Snapshot& snapshot) {
+      checkpoints_->copy(state, snapshot);
+      communicator_.check();
+    });
     const std::string problem = writer_->take_problem();
     if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
   });

@@ -32,7 +32,8 @@ export PATH=$bundle/bin:$bundle/openmpi/bin:$PATH
 export OPAL_PREFIX=$bundle/openmpi OPAL_BINDIR=$bundle/openmpi/bin OPAL_LIBDIR=$bundle/openmpi/lib \
   OPAL_PKGLIBDIR=$bundle/openmpi/lib/openmpi3 OPAL_DATADIR=$bundle/openmpi/share \
   OPAL_PKGDATADIR=$bundle/openmpi/share/openmpi OPAL_SYSCONFDIR=$bundle/openmpi/etc
-export PMIX_INSTALL_PREFIX=$bundle/openmpi PMIX_MCA_mca_base_component_path=$bundle/openmpi/pmix
+# Not the plugins of a PMIx of the machine's own, which may be another version.
+export PMIX_PKGLIBDIR=$bundle/openmpi/pmix PMIX_DATADIR=$bundle/openmpi/share PMIX_SYSCONFDIR=$bundle/openmpi/etc
 # Without a way to other hosts mpirun must not look for one.
 if ! command -v ssh >/dev/null && ! command -v rsh >/dev/null; then export OMPI_MCA_plm=isolated; fi
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi

@@ -27,6 +27,7 @@ TEST(Nccl, ARankThatNeverArrivesIsNamed) {
     group.communicator->start_sum(bucket);
     group.communicator->wait();
   }
+  group.communicator->check();
   const auto began = Clock::now();
   if (group.rank() != group.last()) group.communicator->start_sum(bucket);
   const auto trouble = group.wait_for_alarm();
@@ -43,6 +44,8 @@ TEST(Nccl, ARankThatNeverArrivesIsNamed) {
   EXPECT_EQ(group.api.aborted(), 1) << "on every rank";
   EXPECT_EQ(failure_of_call([&] { group.communicator->start_sum(bucket); }), trouble.what)
       << "whoever comes later learns of it";
+  EXPECT_EQ(failure_of_call([&] { group.communicator->check(); }), trouble.what)
+      << "also who would keep what came of the sums";
   EXPECT_EQ(group.alarms.size(), 1u);
   group.communicator.reset();
   EXPECT_EQ(group.api.misuse(), "");

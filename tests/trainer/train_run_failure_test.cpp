@@ -4,9 +4,11 @@
 
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 
 #include "tests/support/test_device.h"
 #include "tests/trainer/run_alone.h"
+#include "trainer/checkpoint.h"
 
 namespace diffq {
 namespace {
@@ -88,6 +90,34 @@ TEST(TrainRun, AnUnreadableSampleOfOneRankEndsTheRunOnAll) {
     EXPECT_EQ(failure_of([&] { train_run(spec, data, communicator, context_named("1")); }),
               "sample 0 can't be read");
   });
+}
+
+/// Lost after it was asked a few times.
+class LostCommunicator : public SoloCommunicator {
+ public:
+  void check() override {
+    if (++asked > 3) throw std::runtime_error("the group is lost");
+  }
+  int asked = 0;
+};
+
+// Sums that a lost group was waiting for end with anything.
+TEST(TrainRun, ALostGroupLeavesTheCheckpointsFromBefore) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "lost_group";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  RunContext context = context_named("1");
+  context.checkpoint_folder = folder;
+  RunSpec spec = small_spec(Method::diffq);
+  spec.train.epochs = 30;
+  spec.train.checkpoint_minutes = 1e-9;
+  LostCommunicator communicator;
+  EXPECT_EQ(failure_of([&] { train_run(spec, memory_splits(), communicator, context); }),
+            "the group is lost");
+  EXPECT_EQ(communicator.asked, 4);
+  const std::vector<CheckpointFile> kept = list_checkpoints(folder);
+  ASSERT_EQ(kept.size(), 2u) << "of three";
+  for (const CheckpointFile& file : kept) EXPECT_NO_THROW(read_checkpoint(file.path));
 }
 
 // Only rank 0 tells of progress and writes: when that fails, the others must not wait for it.

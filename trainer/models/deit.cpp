@@ -8,7 +8,6 @@
 namespace diffq {
 namespace {
 
-
 constexpr int64_t kPatch = 16, kDepth = 12, kHeadWidth = 64;
 
 torch::nn::LayerNorm layer_norm(int64_t width) {
