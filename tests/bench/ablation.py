@@ -1,10 +1,11 @@
 """The tables of docs/ablation.md from the results of sweeps/ablation.json: at each size, by how much the metric of each
 setting is better than that of published DiffQ, and than that of the strong preset, of the same seed, with a 95 % interval
-(Student's t over seeds); and how near targets are met, beside published DiffQ at a λ, between whose sizes the metric is a straight line over log size.
+(Student's t over seeds); and how near targets are met, beside published DiffQ at a λ, between whose sizes the metric is a
+straight line over log size.
 
 usage: ablation.py DIR…
-Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done. Several
-folders are parts of it (--only, --shard), whose runs are taken together.
+Needs `mpirun -n 2 build/diffq run sweeps/ablation.json --out DIR`, as often as it takes; tells of the runs that are done.
+Several folders are parts of it (--only, --shard), whose runs are taken together.
 """
 import collections
 import json
@@ -116,7 +117,8 @@ def main():
     metrics, sizes = read(rows)
     points, fp32 = read_lambdas(rows)
     for benchmark in sorted(metrics):
-        print(f"\n## {benchmark}\n\n| bits | setting | seeds | size MB | metric | better than published by | than strong by |")
+        print(f"\n## {benchmark}\n")
+        print("| bits | setting | seeds | size MB | metric | better than published by | than strong by |")
         print("|--:|:--|--:|--:|--:|--:|--:|")
         for (bits, setting), values in sorted(metrics[benchmark].items()):
             better = " | ".join(better_than(values, metrics[benchmark].get((bits, other), {}), setting == other)
