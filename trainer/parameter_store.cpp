@@ -52,7 +52,7 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
   }
 }
 
-/// Of layers whose weights autocast would cast: nothing else reads those.
+/// Of layers whose weights autocast would cast. Tied tensors may have other readers.
 void ParameterStore::choose_bf16(torch::nn::Module& module) {
   std::unordered_set<c10::TensorImpl*> weights;
   const auto add = [&](const auto* layer) {
@@ -65,7 +65,8 @@ void ParameterStore::choose_bf16(torch::nn::Module& module) {
     add(layer.as<torch::nn::ConvTranspose1d>());
   });
   for (ParameterEntry& entry : entries_)
-    entry.is_bf16 = entry.quantized && weights.count(entry.parameter.unsafeGetTensorImpl()) > 0;
+    entry.is_bf16 =
+        entry.quantized && entry.aliases.empty() && weights.count(entry.parameter.unsafeGetTensorImpl()) > 0;
 }
 
 void ParameterStore::lay_out(BucketLimits limits) {

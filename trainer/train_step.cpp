@@ -205,6 +205,7 @@ void TrainStep::update_on_device(const StepRates& rates) {
 
 StepResult TrainStep::read_device() {
   const UpdateReport report = device_->read();
+  communicator_.check();
   if (ranks(report.failed) > 0) communicator_.agree(failure_);
   StepResult result = result_of(report);
   result.step = step_ - device_->unread();

@@ -16,11 +16,11 @@
 namespace diffq {
 namespace {
 
-/// Every kind of length: short, odd, chunks and pieces exactly, and longer than a piece.
+/// Every kind of length: short, odd, passes, chunks and pieces exactly, and longer than a piece.
 std::vector<at::Tensor> many_tensors() {
   std::vector<at::Tensor> tensors;
   uint64_t seed = 1;
-  for (const int64_t n : {1, 5, 16, 127, 128, 2048, 2049, 16384, 40'001})
+  for (const int64_t n : {1, 5, 16, 127, 128, 2048, 2049, 8192, 8193, 10'240, 16384, 40'001})
     tensors.push_back(random_weights(n, seed++));
   tensors.push_back(at::full({300}, 0.25));  // no range
   at::Tensor ties = random_weights(5000, seed++).clamp(-0.3, 0.3);
@@ -134,7 +134,7 @@ TEST(DeviceDiffQ, BucketsInPartsAreTheWhole) {
     pair.cpu.quantizer->materialize({3, 4});
     pair.device.quantizer->materialize({3, 4});
     for (const std::vector<size_t>& bucket :
-         {std::vector<size_t>{0, 1, 2}, {7, 3, 4, 5}, {6, 8, 9}, {10, 11}})
+         {std::vector<size_t>{0, 1, 2}, {7, 3, 4, 5}, {6, 8, 9}, {10, 11, 12, 13, 14}})
       pair.device.quantizer->pull_back(bucket);
     pair.cpu.pull_back();
     for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {

@@ -120,6 +120,32 @@ TEST(TrainRun, ALostGroupLeavesTheCheckpointsFromBefore) {
   for (const CheckpointFile& file : kept) EXPECT_NO_THROW(read_checkpoint(file.path));
 }
 
+// Nor a run's failure: too many steps that are not finite may be made of sums that ended with anything.
+TEST(TrainRun, ALostGroupsStepsAreNoReasonToFail) {
+  if (!test_device().is_cpu()) GTEST_SKIP();
+  DataSplits data = memory_splits();
+  class NotFinite : public MemoryData {
+   public:
+    using MemoryData::MemoryData;
+    Batch batch(std::span<const int64_t> samples, const std::optional<AugmentKey>& augment) const override {
+      Batch batch = MemoryData::batch(samples, augment);
+      batch.input.fill_(NAN);
+      return batch;
+    }
+  };
+  data.train = std::make_shared<NotFinite>(320, kSmallShape, 1);
+  RunContext context = context_named("1");
+  context.kernels = &test_update_kernels();
+  RunSpec spec = small_spec(Method::fp32);
+  spec.train.max_skipped_steps = 1;
+  LostCommunicator lost;
+  lost.asked = 3;
+  EXPECT_EQ(failure_of([&] { train_run(spec, data, lost, context); }), "the group is lost");
+  EXPECT_NE(
+      failure_of([&] { train_run(spec, data, *single_rank(), context); }).find("the loss is not finite"),
+      std::string::npos);
+}
+
 // Only rank 0 tells of progress and writes: when that fails, the others must not wait for it.
 TEST(TrainRun, WhatFailsOnRank0AloneEndsTheRunOnAll) {
   const auto throwing = [](const auto&) { throw std::runtime_error("nobody listens"); };
