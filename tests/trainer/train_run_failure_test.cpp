@@ -122,7 +122,6 @@ TEST(TrainRun, ALostGroupLeavesTheCheckpointsFromBefore) {
 
 // Nor a run's failure: too many steps that are not finite may be made of sums that ended with anything.
 TEST(TrainRun, ALostGroupsStepsAreNoReasonToFail) {
-  if (!test_device().is_cpu()) GTEST_SKIP();
   DataSplits data = memory_splits();
   class NotFinite : public MemoryData {
    public:
