@@ -93,6 +93,15 @@ DIFFQ_INLINE void load_entries(const float* from, const Stretch& pass, int threa
   for (int k = 0; k < 8; ++k) values[k] = 16 * k < left ? load_constant(from + 16 * k) : 0.0f;
 }
 
+/// Eight entries of a chunk, kBlockThreads apart, where their order does not matter; NaN where it has ended.
+DIFFQ_INLINE void load_strided(const float* from, const Stretch& chunk, int first, float (&values)[8]) {
+  DIFFQ_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    const int i = first + k * kBlockThreads;
+    values[k] = i < chunk.count ? load_constant(from + chunk.begin + i) : NAN;
+  }
+}
+
 template <class Stored, class Convert>
 DIFFQ_INLINE void store_entries_as(Stored* to, const Stretch& pass, int thread, const float (&values)[8],
                                    const Convert& convert) {
@@ -161,7 +170,7 @@ struct FindExtremes {
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const Stretch chunk = table.chunks[index];
-    const float* master = table.segments[chunk.segment].master + chunk.begin;
+    const float* master = table.segments[chunk.segment].master;
     const auto join = [](Pair a, Pair b) {
       return Pair{a.low < b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
     };
@@ -169,15 +178,12 @@ struct FindExtremes {
       float low = INFINITY, high = -INFINITY;
       for (int first = thread; first < chunk.count; first += kPassEntries) {
         float values[8];
+        load_strided(master, chunk, first, values);
         DIFFQ_UNROLL
-        for (int k = 0; k < 8; ++k) {
-          const int i = first + k * kBlockThreads;
-          values[k] = i < chunk.count ? load_constant(master + i) + 0.0f : NAN;  // -0 is made 0
-        }
-        DIFFQ_UNROLL
-        for (int k = 0; k < 8; ++k) {  // what is no number is neither less nor more
-          low = values[k] < low ? values[k] : low;
-          high = values[k] > high ? values[k] : high;
+        for (int k = 0; k < 8; ++k) {            // what is no number is neither less nor more
+          const float value = values[k] + 0.0f;  // -0 is made 0
+          low = value < low ? value : low;
+          high = value > high ? value : high;
         }
       }
       // No number at all: the ends stay as BeginStep left them.

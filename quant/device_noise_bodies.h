@@ -276,11 +276,7 @@ struct SpreadRangeGradient {
       const float down = static_cast<float>(range_gradient / all.smallest);
       for (int first = thread; first < chunk.count; first += kPassEntries) {
         float weights[8];
-        DIFFQ_UNROLL
-        for (int k = 0; k < 8; ++k) {
-          const int i = first + k * kBlockThreads;
-          weights[k] = i < chunk.count ? load_constant(segment.master + chunk.begin + i) : NAN;
-        }
+        load_strided(segment.master, chunk, first, weights);
         DIFFQ_UNROLL
         for (int k = 0; k < 8; ++k) {
           float* gradient = segment.gradient + chunk.begin + first + k * kBlockThreads;
