@@ -15,6 +15,7 @@
 #include "trainer/rank_check.h"
 #include "trainer/recalibrate.h"
 #include "trainer/run_measures.h"
+#include "trainer/run_record.h"
 #include "trainer/schedule.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
@@ -74,8 +75,6 @@ class Training {
   MetricSums measure(const Dataset& data);
   void measure_test();
   void finish_record();
-  void write_files(double& packed_mb, double& compressed_mb);
-  void describe_run();
 
   const RunSpec& spec_;
   const DataSplits& data_;
@@ -354,16 +353,22 @@ RunRecord Training::run() {
 
 void Training::finish_record() {
   RunRow& run = record_.run;
+  run.run_id = context_.run_id;
+  run.ranks = communicator_.size();
+  run.status = "done";
   run.metric_valid =
       record_.epochs.empty() ? task_->metric(measure(*data_.valid)) : record_.epochs.back().metric;
   measure_test();
   const double peak = peak_memory_mb(context_.device);  // of training: packing comes after
   std::array<double, 3> measured{};                     // by rank 0, for all
   alone([&] {
-    describe_run();
+    describe_run(spec_, *task_, store_, *quantizer_, record_);
     if (communicator_.rank() != 0) return;
     measured[0] = peak;
-    if (!context_.model_file.empty()) write_files(measured[1], measured[2]);
+    if (context_.model_file.empty()) return;
+    const ModelFileSizes files = write_model_file(context_.model_file, store_, *quantizer_, context_.config);
+    measured[1] = files.packed_mb;
+    measured[2] = files.compressed_mb;
   });
   agree();
   communicator_.sum(measured);
@@ -371,34 +376,6 @@ void Training::finish_record() {
   if (context_.model_file.empty()) return;
   run.packed_file_mb = measured[1];
   run.compressed_file_mb = measured[2];
-}
-
-/// The packed model; in MB what it takes, and what it would take compressed.
-void Training::write_files(double& packed_mb, double& compressed_mb) {
-  const PackedModelWriter packed = pack_model(store_, *quantizer_, Coding::bits, context_.config);
-  write_model(context_.model_file, packed);
-  packed_mb = static_cast<double>(packed.file_bytes()) / (1 << 20);
-  const PackedModelWriter compressed = pack_model(store_, *quantizer_, Coding::zstd, context_.config);
-  compressed_mb = static_cast<double>(compressed.file_bytes()) / (1 << 20);
-}
-
-void Training::describe_run() {
-  RunRow& run = record_.run;
-  run.run_id = context_.run_id;
-  run.benchmark = task_->benchmark();
-  run.metric_name = task_->metric_name();
-  run.higher_is_better = task_->higher_is_better();
-  run.seed = static_cast<int64_t>(spec_.seed);
-  run.ranks = communicator_.size();
-  run.epochs = spec_.train.epochs;
-  run.size_mb = quantizer_->size_mb();
-  int64_t parameters = 0;
-  for (const auto& entry : store_.entries()) parameters += entry.numel;
-  run.size_fp32_mb = static_cast<double>(parameters) * 4 / (1 << 20);
-  run.ratio = run.size_fp32_mb / run.size_mb;
-  run.mean_bits = mean_bits(quantizer_->bits());
-  run.status = "done";
-  record_.layers = layer_rows(context_.run_id, quantizer_->bits());
 }
 
 }  // namespace
