@@ -34,6 +34,7 @@ class DeviceQuantizer : public Quantizer {
 
   double expected_size_mb() const override;
   double size_mb() const override;
+  double least_size_mb() override { return host_->least_size_mb(); }
   std::vector<TensorBits> bits() const override;
   LevelGrid grid() const override { return host_->grid(); }
   TensorLayout layout(size_t tensor) const override { return host_->layout(tensor); }

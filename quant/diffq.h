@@ -27,6 +27,7 @@ class DiffQ : public BaseQuantizer {
   void fit_size(double target_mb) override;
   void freeze() override { frozen_ = true; }
   double expected_size_mb() const override;
+  double least_size_mb() override;
 
   /// The real-valued bits of every group of a tensor, [own_count]; computed in float32 in the published
   /// order, so that they round as published.

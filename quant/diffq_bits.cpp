@@ -113,6 +113,17 @@ size_t DiffQ::move_bits(int by, std::span<const size_t> tensors, bool widen, dou
   return fits;
 }
 
+double DiffQ::least_size_mb() {
+  std::vector<at::Tensor> kept;
+  for (QuantizedTensor& tensor : quantized_) {
+    kept.push_back(tensor.own.clone());
+    tensor.own.fill_(-kFarthest);
+  }
+  const double least = size_mb();
+  for (size_t t = 0; t < kept.size(); ++t) quantized_[t].own.copy_(kept[t]);
+  return least;
+}
+
 void DiffQ::fit_size(double target_mb) {
   std::vector<size_t> all(quantized_.size());
   for (size_t t = 0; t < all.size(); ++t) all[t] = t;

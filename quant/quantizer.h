@@ -103,6 +103,8 @@ class Quantizer {
   virtual double expected_size_mb() const = 0;
   /// MB with the bits rounded as evaluated and packed.
   virtual double size_mb() const = 0;
+  /// size_mb() if all groups had their least bits (diffq; the others have but one size).
+  virtual double least_size_mb() { return size_mb(); }
   /// Rounded bits of every quantised tensor (empty for fp32).
   virtual std::vector<TensorBits> bits() const = 0;
   /// What the levels of all tensors stand for.

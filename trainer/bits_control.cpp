@@ -8,7 +8,7 @@ BitsControl::BitsControl(const MethodSpec& method, Quantizer& quantizer, int64_t
     : method_(method),
       quantizer_(quantizer),
       free_steps_(static_cast<int64_t>(std::ceil((1 - method.frozen) * static_cast<double>(steps)))),
-      penalty_(method, quantizer.size_mb(), free_steps_) {}
+      penalty_(method, quantizer.size_mb(), quantizer.least_size_mb(), free_steps_) {}
 
 StepRates BitsControl::begin_step(int64_t step, double lr, double& strength, WeightAverage* average) {
   if (step < free_steps_ || method_.frozen == 0)

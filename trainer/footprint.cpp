@@ -38,9 +38,7 @@ RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
   result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
   quantizer->initialize_own();
   result.start_size_mb = quantizer->size_mb();
-  // No logit is as low as this: every group is at min_bits.
-  if (spec.method.method == Method::diffq) store.own().fill_(-100);
-  result.least_size_mb = quantizer->size_mb();
+  result.least_size_mb = quantizer->least_size_mb();
   return result;
 }
 
@@ -56,6 +54,8 @@ double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double sh
   few.train.epochs = std::min<int64_t>(1, spec.train.epochs);
   few.train.max_skipped_steps = kSteps;
   few.eval.batch_size = part(spec.eval.batch_size);
+  // From the second shift on there is a sum; more take time alone.
+  if (few.eval.separation) few.eval.separation->shifts = std::min<int64_t>(2, spec.eval.separation->shifts);
   const auto first = [&](const std::shared_ptr<const Dataset>& all, int64_t count) {
     return std::make_shared<FirstSamples>(*all, std::min(count, all->size()));
   };

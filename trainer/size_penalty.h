@@ -11,8 +11,9 @@ namespace diffq {
 
 class SizePenalty {
  public:
-  /// `start_mb`: true size before the first step. `steps`: in which bits are trained.
-  SizePenalty(const MethodSpec& method, double start_mb, int64_t steps);
+  /// True sizes: `start_mb` before the first step, `least_mb` with all bits at their least. `steps`: in which
+  /// bits are trained.
+  SizePenalty(const MethodSpec& method, double start_mb, double least_mb, int64_t steps);
 
   /// Where λ begins.
   double start() const;
@@ -29,7 +30,7 @@ class SizePenalty {
   double follow(int64_t step, double size_mb, double& strength) const;
 
   double target_mb_, start_mb_, lambda_;
-  int64_t steps_;
+  double falling_steps_, steps_;
 };
 
 }  // namespace diffq

@@ -15,7 +15,7 @@ MethodSpec with_target(double target_mb) {
 TEST(SizePenalty, IsTheGivenLambdaWithoutATarget) {
   MethodSpec method = with_target(0);
   method.lambda = 0.3;
-  const SizePenalty penalty(method, 8, 100);
+  const SizePenalty penalty(method, 8, 1.5, 100);
   double strength = penalty.start();
   for (int64_t step = 0; step < 100; ++step) {
     const auto not_asked = []() -> double { throw std::logic_error("nobody needs the size"); };
@@ -24,15 +24,28 @@ TEST(SizePenalty, IsTheGivenLambdaWithoutATarget) {
 }
 
 TEST(SizePenalty, ThePathFallsFromTheStartToTheTargetAndStaysThere) {
-  const SizePenalty penalty(with_target(2), 8, 1000);
+  const SizePenalty penalty(with_target(2), 8, 1, 1000);
   EXPECT_EQ(penalty.path_mb(0), 8);
   for (int64_t step = 1; step < 1000; ++step) EXPECT_LE(penalty.path_mb(step), penalty.path_mb(step - 1));
   EXPECT_EQ(penalty.path_mb(700), 2);
   EXPECT_EQ(penalty.path_mb(999), 2);
 }
 
+TEST(SizePenalty, ThePathIsShorterToTheLeastSize) {
+  const auto steps_to = [](double target) {
+    const SizePenalty penalty(with_target(target), 8, 1, 1000);
+    int64_t step = 0;
+    while (penalty.path_mb(step) > penalty.path_mb(999)) ++step;
+    return step;
+  };
+  EXPECT_EQ(steps_to(1), 250);
+  EXPECT_EQ(steps_to(1.35), 375);
+  EXPECT_EQ(steps_to(1.7), 500);
+  EXPECT_EQ(steps_to(4), 500);
+}
+
 TEST(SizePenalty, ActsOnlyAboveThePathAndGrowsThere) {
-  const SizePenalty penalty(with_target(2), 8, 1000);
+  const SizePenalty penalty(with_target(2), 8, 1, 1000);
   const auto at = [&](double size, double& strength) {
     return penalty.lambda(
         900, [&] { return size; }, strength);
@@ -51,7 +64,7 @@ TEST(SizePenalty, ActsOnlyAboveThePathAndGrowsThere) {
 /// Bits that lean to their own place and yield to λ, whatever it must be: it is found, from below and above.
 TEST(SizePenalty, FindsTheLambdaThatHoldsTheTarget) {
   for (const double needed : {1e-3, 1.0, 1e3}) {
-    const SizePenalty penalty(with_target(2), 8, 1000);
+    const SizePenalty penalty(with_target(2), 8, 1, 1000);
     double strength = penalty.start(), size = 8, sum = 0;
     for (int64_t step = 0; step < 1000; ++step) {
       const double lambda = penalty.lambda(
