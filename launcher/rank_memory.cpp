@@ -91,7 +91,10 @@ double RankMemory::mb(const Run& run, int ranks) {
   if (kind_is_new) {
     const double samples =
         double(run.spec.train.batch_size) / ranks / double(run.spec.train.accumulate_steps);
-    Try last = try_share(std::min(1.0, kFewSamples / samples)), before;
+    const auto try_samples = [&](double count) { return try_share(std::min(1.0, count / samples)); };
+    // One sample alone tells little, but ten seconds of music in 265 million weights are enough.
+    Try last = try_samples(1), before;
+    if (last.seconds < kQuickSeconds) last = try_samples(kFewSamples);
     peaks.least_share = last.share;
     least_mb_[method] = peaks.least_mb = last.peak_mb;
     while (last.share < 1 && (last.share == peaks.least_share || last.seconds < kQuickSeconds)) {
