@@ -2,7 +2,31 @@
 
 #include <torch/torch.h>
 
+#include <cstdio>
+#include <mutex>
+#include <set>
+#include <string>
+
 namespace diffq {
+namespace {
+
+/// torch's C++ tells the same at every call.
+class EachOnce : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning& warning) override {
+    // cuDNN copies an LSTM's weights at every call, since they are where the quantizer has them.
+    if (warning.msg().starts_with("RNN module weights are not part of single contiguous chunk")) return;
+    const std::lock_guard lock(mutex_);
+    if (told_.insert(warning.msg()).second)
+      std::fprintf(stderr, "diffq: warning: torch: %s\n", warning.msg().c_str());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::string> told_;
+};
+
+}  // namespace
 
 at::Tensor channels_last(const at::Tensor& input) {
   return input.dim() == 4 ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
@@ -20,6 +44,8 @@ Batch on_device(const Batch& batch, at::Device device, Precision precision) {
 }
 
 void prepare_device(at::Device device, Algorithms algorithms) {
+  static EachOnce warnings;
+  c10::WarningUtils::set_warning_handler(&warnings);  // of this thread
   if (device.is_cpu()) return;
   at::globalContext().setAllowTF32CuDNN(false);
   at::globalContext().setDeterministicCuDNN(algorithms == Algorithms::repeatable);

@@ -17,7 +17,7 @@ at::Tensor channels_last(const at::Tensor& input);
 /// already); pictures that are convolved in bfloat16 channels_last, which in float32 takes longer.
 Batch on_device(const Batch& batch, at::Device device, Precision precision = Precision::fp32);
 /// Before anything is trained there: on a GPU as on the CPU as far as that goes, without TF32 in
-/// convolutions.
+/// convolutions. From then on this thread tells each of torch's warnings once, on stderr.
 void prepare_device(at::Device device, Algorithms algorithms = Algorithms::repeatable);
 /// Where a module's parameters are.
 at::Device device_of(const torch::nn::Module& module);
