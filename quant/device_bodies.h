@@ -145,13 +145,14 @@ struct NoShared {};
 
 struct BeginStep {
   ModelTable table;
-  uint32_t step;
+  bool has_scalars;
+  StepScalars scalars;
 
   using Shared = NoShared;
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
     block.threads([&](int thread) {
       const int64_t segment = index * kBlockThreads + thread;
-      if (segment == 0) *table.step = step;
+      if (segment == 0 && has_scalars) *table.scalars = scalars;
       if (segment >= table.segment_count) return;
       table.extremes[2 * segment] = 0xffffffffu;
       table.extremes[2 * segment + 1] = 0;

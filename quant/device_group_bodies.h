@@ -41,7 +41,7 @@ struct PullBackAnyGroups {
         for (int64_t i = group * group_size + thread % team; i < end; i += team) {
           const int64_t entry = piece.begin + i;
           part += static_cast<double>(segment.gradient[entry]) *
-                  static_cast<double>(draw_entry(law, *table.step, piece.segment, entry));
+                  static_cast<double>(draw_entry(law, table.scalars->step, piece.segment, entry));
         }
         shared.parts[thread] = part;
       });

@@ -34,8 +34,9 @@ void pull_back_scale(const ModelTable& table, const ScaleLevels& levels, const S
 }
 
 const DeviceKernels kDeviceKernels{
-    [](const ModelTable& table, uint32_t step, Stream stream) {
-      launch(BeginStep{table, step}, blocks_of(table.segment_count), stream);
+    [](const ModelTable& table, const StepScalars* scalars, Stream stream) {
+      launch(BeginStep{table, scalars != nullptr, scalars ? *scalars : StepScalars{}},
+             blocks_of(table.segment_count), stream);
     },
     [](const ModelTable& table, Stream stream) { launch(FindExtremes{table}, table.chunk_count, stream); },
     [](const ModelTable& table, const GroupMap& map, const uint8_t* widths, Stream stream) {
@@ -46,8 +47,8 @@ const DeviceKernels kDeviceKernels{
       launch(AddNoise{table, law}, table.chunk_count, stream);
     },
     pull_back,
-    [](const ModelTable& table, const GroupMap& map, double lambda, Stream stream) {
-      launch(AddSizeGradient{table, map, lambda}, table.chunk_count, stream);
+    [](const ModelTable& table, const GroupMap& map, Stream stream) {
+      launch(AddSizeGradient{table, map}, table.chunk_count, stream);
     },
     [](const ModelTable& table, const uint8_t* widths, int bits, Stream stream) {
       launch(Round{table, widths, bits}, table.chunk_count, stream);

@@ -9,6 +9,7 @@
 #include "quant/device_launch.h"
 #include "quant/grid.h"
 #include "quant/kernels.h"
+#include "quant/philox.h"
 
 namespace diffq {
 
@@ -42,6 +43,13 @@ inline constexpr int kPassEntries = 8 * kBlockThreads;
 /// So that what a block needs to know of its segment serves several passes.
 inline constexpr int kChunkEntries = 4 * kPassEntries;
 
+/// What changes from step to step, in the memory of the device: a recorded step is repeated with other
+/// values.
+struct StepScalars {
+  uint32_t step;  ///< whose noise is drawn
+  double lambda;  ///< loss per MB
+};
+
 struct ModelTable {
   const Segment* segments;
   int32_t segment_count;
@@ -51,7 +59,7 @@ struct ModelTable {
   uint32_t* extremes;     ///< smallest and largest entry of every segment, in the order of ordered_bits()
   uint32_t* ties;         ///< of every chunk: entries equal to the smallest, and (<< 16) to the largest
   double* sums;           ///< partial sums, one a chunk (pieces: one a piece)
-  uint32_t* step;         ///< the step whose noise is drawn
+  StepScalars* scalars;
   int64_t piece_entries;  ///< the most of a piece; longer groups are cut
   bool full_precision;    ///< what is written for a bfloat16 compute goes to gradient instead, as float
 };
@@ -60,7 +68,7 @@ struct ModelTable {
 struct NoiseLaw {
   GroupMap map;
   NoiseKind kind;
-  uint64_t seed;
+  PhiloxKeys keys;
   float factor = 1;    ///< of the noise that is drawn
   bool clips = false;  ///< weights beyond the ends are clipped, and the ends have no gradient
 };
@@ -73,9 +81,9 @@ struct SegmentRange {
 };
 
 struct DeviceKernels {
-  /// Before all else in a step: its number, and no extremes.
-  void (*begin_step)(const ModelTable&, uint32_t step, Stream);
-  /// extremes, of all segments.
+  /// No extremes; and the scalars, or null where they stay.
+  void (*begin_step)(const ModelTable&, const StepScalars*, Stream);
+  /// extremes, of all segments. Wants begin_step.
   void (*find_extremes)(const ModelTable&, Stream);
   /// The ends of least expected error (clip.h) in the place of the extremes; widths: one a group of the
   /// model, or null for the real bits. Wants extremes.
@@ -87,7 +95,7 @@ struct DeviceKernels {
   /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and ties.
   void (*pull_back)(const ModelTable&, const NoiseLaw&, const SegmentRange&, Stream);
   /// own_gradient += lambda * ∂size_mb / ∂own.
-  void (*add_size_gradient)(const ModelTable&, const GroupMap&, double lambda, Stream);
+  void (*add_size_gradient)(const ModelTable&, const GroupMap&, Stream);
   /// compute = master rounded to the grid between the extremes; widths: one a group of the model, or null
   /// for `bits` everywhere. Wants extremes.
   void (*round)(const ModelTable&, const uint8_t* widths, int bits, Stream);

@@ -18,14 +18,14 @@ DIFFQ_INLINE void noise_of_word(NoiseKind kind, uint32_t word, float& first, flo
 DIFFQ_INLINE void draw_entries(const NoiseLaw& law, uint32_t step, const Stretch& pass, int thread,
                                float (&noise)[8]) {
   const PhiloxWords words =
-      noise_words(law.seed, step, static_cast<uint32_t>(pass.segment), pass.begin + entry_of(thread, 0));
+      noise_words(law.keys, step, static_cast<uint32_t>(pass.segment), pass.begin + entry_of(thread, 0));
   DIFFQ_UNROLL
   for (int k = 0; k < 4; ++k) noise_of_word(law.kind, words.word[k], noise[2 * k], noise[2 * k + 1]);
 }
 
 /// The noise of one entry: an eighth of the worth of a counter.
 DIFFQ_INLINE float draw_entry(const NoiseLaw& law, uint32_t step, int32_t segment, int64_t i) {
-  const PhiloxWords words = noise_words(law.seed, step, static_cast<uint32_t>(segment), i);
+  const PhiloxWords words = noise_words(law.keys, step, static_cast<uint32_t>(segment), i);
   float first = 0, second = 0;
   noise_of_word(law.kind, words.word[(i >> 5) & 3], first, second);
   return ((i >> 4) & 1) != 0 ? second : first;
@@ -123,7 +123,7 @@ struct AddNoise {
   template <class StepOf>
   DIFFQ_INLINE void add_noise(const Stretch& chunk, const Segment& segment, const Ends& ends, int thread,
                               Shared& shared, const StepOf& step_of) const {
-    const uint32_t step = *table.step;
+    const uint32_t step = table.scalars->step;
     for (int begin = 0; begin < chunk.count; begin += kPassEntries) {
       const Stretch pass = pass_of(chunk, begin);
       float weights[8], noise[8];
@@ -205,7 +205,7 @@ struct PullBack {
       // Under way while the noise is drawn.
       for (int group = thread; group < groups; group += kBlockThreads)
         shared.own[group] = load_constant(segment.own + first_group + group);
-      draw_entries(law, *table.step, pass, thread, noise);
+      draw_entries(law, table.scalars->step, pass, thread, noise);
       float* products = shared.products + entry_of(thread, 0) + kGap * local_group(kShift, thread, 0);
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) products[16 * k + kGap * ((16 * k) >> kShift)] = gradient[k] * noise[k];
@@ -292,7 +292,6 @@ struct SpreadRangeGradient {
 struct AddSizeGradient {
   ModelTable table;
   GroupMap map;
-  double lambda;
 
   using Shared = NoShared;
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
@@ -305,7 +304,7 @@ struct AddSizeGradient {
       for (int64_t group = first + thread; group < end; group += kBlockThreads) {
         const int64_t left = segment.numel - group * size;
         const double entries = static_cast<double>(left < size ? left : size);
-        const float weight = static_cast<float>(lambda * entries / kBitsPerMb);
+        const float weight = static_cast<float>(table.scalars->lambda * entries / kBitsPerMb);
         segment.own_gradient[group] += weight * bits_slope(map, segment.own[group]);
       }
     });

@@ -98,7 +98,7 @@ void DeviceQuantizer::fill_table() {
                    at::zeros({2 * count(rows.segments)}, options.dtype(at::kInt)),
                    at::zeros({count(rows.chunks)}, options.dtype(at::kInt)),
                    at::zeros({rows.sums}, options.dtype(at::kDouble)),
-                   at::zeros({1}, options.dtype(at::kInt))};
+                   at::zeros({sizeof(StepScalars)}, options.dtype(at::kByte))};
   const auto memory = [&](size_t i) { return table_memory_[i].mutable_data_ptr(); };
   table_.segments = static_cast<const Segment*>(memory(0));
   table_.segment_count = static_cast<int32_t>(rows.segments.size());
@@ -109,7 +109,8 @@ void DeviceQuantizer::fill_table() {
   table_.extremes = static_cast<uint32_t*>(memory(3));
   table_.ties = static_cast<uint32_t*>(memory(4));
   table_.sums = static_cast<double*>(memory(5));
-  table_.step = static_cast<uint32_t*>(memory(6));
+  table_.scalars = static_cast<StepScalars*>(memory(6));
+  sent_ = {};
   segments_ = std::move(rows.segments);
   if (method_.method == Method::diffq) widths_ = at::zeros({rows.groups}, options.dtype(at::kByte));
 }
@@ -173,8 +174,18 @@ void DeviceQuantizer::see(bool full_precision) {
   }
 }
 
+void DeviceQuantizer::begin_step(StepScalars scalars) {
+  const bool known = scalars.step == sent_.step && scalars.lambda == sent_.lambda;
+  kernels_.begin_step(table_, known ? nullptr : &scalars, stream());
+  sent_ = scalars;
+}
+
+void DeviceQuantizer::set_step(NoiseKey key, double lambda) {
+  if (method_.method == Method::diffq && !quantized_.empty()) begin_step({key.step, lambda});
+}
+
 void DeviceQuantizer::find_extremes() {
-  kernels_.begin_step(table_, key_.step, stream());
+  begin_step({key_.step, sent_.lambda});
   kernels_.find_extremes(table_, stream());
 }
 
@@ -300,7 +311,9 @@ void DeviceQuantizer::pull_back_range(size_t first, size_t last) {
 }
 
 void DeviceQuantizer::add_size_gradient(double lambda) {
-  if (method_.method == Method::diffq) kernels_.add_size_gradient(table_, map_, lambda, stream());
+  if (method_.method != Method::diffq) return;
+  if (lambda != sent_.lambda) begin_step({sent_.step, lambda});
+  kernels_.add_size_gradient(table_, map_, stream());
 }
 
 void DeviceQuantizer::constrain_own() {

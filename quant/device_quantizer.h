@@ -24,6 +24,7 @@ class DeviceQuantizer : public Quantizer {
   void bind(std::vector<QuantizedTensor> quantized, std::vector<KeptTensor> kept) override;
   void initialize_own() override;
 
+  void set_step(NoiseKey key, double lambda) override;
   void materialize(NoiseKey key) override;
   void materialize_rounded() override;
   void pull_back(std::span<const size_t> tensors) override;
@@ -42,18 +43,21 @@ class DeviceQuantizer : public Quantizer {
 
  private:
   void fill_table();
+  void begin_step(StepScalars scalars);
+  void find_extremes();
   void add_segment(size_t tensor, TableRows& rows) const;
   void pull_back_range(size_t first, size_t last);
   at::Tensor seen(size_t tensor) const;
   void see(bool full_precision);
-  void find_extremes();
   void round_to_fixed_bits();
   void round_to_widths();
   void take_widths();
   void round_on_host();
   void copy_own() const;
   bool clips() const { return method_.method == Method::diffq && method_.clip == Clip::mse; }
-  NoiseLaw law() const { return {map_, method_.noise, key_.seed, noise_factor(method_.noise), clips()}; }
+  NoiseLaw law() const {
+    return {map_, method_.noise, PhiloxKeys::of(key_.seed), noise_factor(method_.noise), clips()};
+  }
   Stream stream() const;
 
   MethodSpec method_;
@@ -61,6 +65,7 @@ class DeviceQuantizer : public Quantizer {
   GroupMap map_;
   ScaleLevels levels_;
   NoiseKey key_;
+  StepScalars sent_{};  ///< what the device has of them
   std::unique_ptr<Quantizer> host_;
   std::vector<QuantizedTensor> quantized_, copies_;  ///< on the device, and in the host's memory
   std::vector<KeptTensor> kept_;

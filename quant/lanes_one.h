@@ -29,7 +29,21 @@ DIFFQ_INLINE I as_int(F x) {
 }
 DIFFQ_INLINE I shift_right_logical(I x, int bits) { return static_cast<I>(static_cast<uint32_t>(x) >> bits); }
 DIFFQ_INLINE F fma(F a, F b, F c) { return ::fmaf(a, b, c); }
-DIFFQ_INLINE F sqrt(F a) { return ::sqrtf(a); }
+/// √a, rounded to nearest, from a guess at 1/√a.
+DIFFQ_INLINE F root_from_inverse(F a, F inverse) {
+  const F root = a * inverse;
+  return ::fmaf(::fmaf(-root, root, a), 0.5f * inverse, root);
+}
+/// Of a number from 2^-101 on: what sqrtf does with it, without the branch for others.
+DIFFQ_INLINE F sqrt(F a) {
+#ifdef __CUDACC__
+  F inverse;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(a));
+  return root_from_inverse(a, inverse);
+#else
+  return ::sqrtf(a);
+#endif
+}
 DIFFQ_INLINE F lane_min(F a, F b) { return a < b ? a : b; }
 DIFFQ_INLINE F lane_max(F a, F b) { return a > b ? a : b; }
 

@@ -80,6 +80,9 @@ class Quantizer {
   /// the weights).
   virtual void initialize_own() = 0;
 
+  /// What materialize() and add_size_gradient() will be given in the step that begins: what a device reads
+  /// from its own memory, where a step that was recorded finds it too. Without it they take it there.
+  virtual void set_step(NoiseKey /*key*/, double /*lambda*/) {}
   /// Training weights: master -> compute of every tensor, with the noise of `key`.
   virtual void materialize(NoiseKey key) = 0;
   /// Evaluation weights: exactly the values that the packed model restores.

@@ -13,12 +13,10 @@ struct RoundKeys {
   int64_t key0[kPhiloxRounds], key1[kPhiloxRounds];
 
   explicit RoundKeys(uint64_t seed) {
-    auto low = static_cast<uint32_t>(seed), high = static_cast<uint32_t>(seed >> 32);
+    const PhiloxKeys keys = PhiloxKeys::of(seed);
     for (int k = 0; k < kPhiloxRounds; ++k) {
-      key0[k] = low;
-      key1[k] = high;
-      low += kPhiloxWeyl0;
-      high += kPhiloxWeyl1;
+      key0[k] = keys.key0[k];
+      key1[k] = keys.key1[k];
     }
   }
 };

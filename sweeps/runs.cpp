@@ -62,7 +62,8 @@ nlohmann::json canonical(const RunSpec& spec, int ranks_per_run) {
                         {"ranks_per_run", ranks_per_run}};
   if (spec.method.method != Method::ptq) {
     config["train"] = write_spec(spec.train);
-    for (const char* key : {"checkpoint_minutes", "rank_check_steps"}) config["train"].erase(key);
+    for (const char* key : {"checkpoint_minutes", "rank_check_steps", "cuda_graph"})
+      config["train"].erase(key);
   }
   return config;
 }

@@ -33,6 +33,10 @@ class SpecWriter {
     if (value != table[0].second) put(key, word_of(value, table));
     keys.push_back(key);
   }
+  void later_flag(const std::string& key, bool value) {
+    if (value) put(key, value);
+    keys.push_back(key);
+  }
   void excludes(const std::string&, const std::string&) {}
   /// Other keys say what it stands for.
   void preset(const std::string& key, MethodSpec&) { keys.push_back(key); }
@@ -99,6 +103,8 @@ class SpecReader : public ObjectReader {
   void later_word(const std::string& key, Enum& value, const Table& table) {
     word(key, value, table);
   }
+
+  void later_flag(const std::string& key, bool& value) { flag(key, value); }
 
   /// Sets what the word stands for; keys that are read after it can change that.
   void preset(const std::string& key, MethodSpec& method) {
@@ -281,6 +287,7 @@ void list_keys(Keys& keys, TrainSpec& spec) {
   keys.whole("max_skipped_steps", spec.max_skipped_steps, Range::at_least(1));
   keys.word("precision", spec.precision, kPrecisionNames);
   keys.later_word("algorithms", spec.algorithms, kAlgorithmsNames);
+  keys.later_flag("cuda_graph", spec.cuda_graph);
   keys.later_real("label_smoothing", spec.label_smoothing, {.low = 0, .high = 1, .high_open = true});
   keys.later_real("mixup", spec.mix.mixup, Range::between(0, 4));
   keys.later_real("cutmix", spec.mix.cutmix, Range::between(0, 4));

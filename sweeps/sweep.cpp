@@ -60,7 +60,15 @@ void check_pairs(const TrainSpec& train, const Place& place, int ranks_per_run) 
             std::to_string(2 * train.batch_size) + " would do");
 }
 
-TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_run) {
+// What is recorded must not wait for the GPU, nor choose anew in each step.
+void check_graph(const TrainSpec& train, const Place& place, ModelName model) {
+  if (train.cuda_graph && benchmark_name(model) == BenchmarkName::language)
+    place.key("cuda_graph")
+        .fail("can't be true for " + word_of(model, kModelNames) +
+              ", whose loss waits in every step to learn how many tokens are frequent; leave it out");
+}
+
+TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_run, ModelName model) {
   TrainSpec train;
   SpecReader reader(json, place);
   list_keys(reader, train);
@@ -68,6 +76,7 @@ TrainSpec read_train(const OrderedJson& json, const Place& place, int ranks_per_
   check(train, place);
   check_batch(train, place, ranks_per_run);
   check_pairs(train, place, ranks_per_run);
+  check_graph(train, place, model);
   return train;
 }
 
@@ -110,7 +119,8 @@ class BenchmarkReader {
     reader_.object("model", base_.model, Need::required);
     check_benchmark(base_.data.name, base_.model.name, place);
     const OrderedJson* train = reader_.take("train");
-    base_.train = read_train(train ? *train : OrderedJson::object(), place.key("train"), ranks_per_run_);
+    base_.train = read_train(train ? *train : OrderedJson::object(), place.key("train"), ranks_per_run_,
+                             base_.model.name);
     base_.eval = usual_evaluation(base_.data);
     reader_.object("eval", base_.eval);
     reader_.object("quant", base_.quant);
@@ -147,7 +157,7 @@ class BenchmarkReader {
       if (!changes->is_object()) place.key("train").fail("must be an object {...}, not " + shown(*changes));
       OrderedJson merged = write_spec(base_.train);
       lay_over(merged, *changes);
-      spec.train = read_train(merged, place.key("train"), ranks_per_run_);
+      spec.train = read_train(merged, place.key("train"), ranks_per_run_, base_.model.name);
     }
     if (spec.data.train_samples > 0 && spec.data.train_samples < spec.train.batch_size)
       reader_.place()

@@ -102,8 +102,9 @@ void DeviceUpdate::begin(double lr, double own_lr) {
 
 void DeviceUpdate::judge() { kernels_.judge(table_, current_stream(device_)); }
 
-void DeviceUpdate::update() {
-  kernels_.update(table_, current_stream(device_));
+void DeviceUpdate::update() { kernels_.update(table_, current_stream(device_)); }
+
+void DeviceUpdate::send() {
   Slot& slot = slots_[static_cast<size_t>(sent_++ % 2)];
   slot.bytes.copy_(report_bytes(), /*non_blocking=*/true);
   if (slot.sent) slot.sent->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));

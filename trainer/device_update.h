@@ -23,8 +23,10 @@ class DeviceUpdate {
   void begin(double lr, double own_lr);
   /// When the gradients are summed: what is to be done.
   void judge();
-  /// When the size's gradient is added to the bits': does it, and sends the report.
+  /// When the size's gradient is added to the bits': does it.
   void update();
+  /// Then: the report, to the host.
+  void send();
 
   int unread() const { return sent_ - read_; }  ///< reports sent and not read; at most 2
   /// The oldest of them, which stays unread; waits only if the GPU is not that far. The optimisers' steps are

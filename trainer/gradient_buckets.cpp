@@ -60,7 +60,7 @@ GradientBuckets::~GradientBuckets() {
   for (size_t i = 0; i < hooks_.size(); ++i) accumulators_[i]->del_post_hook(hooks_[i]);
 }
 
-void GradientBuckets::begin() {
+void GradientBuckets::begin(bool held) {
   torch::NoGradGuard no_grad;
   // Where a parameter has no gradient, torch hands over the tensor that backward made, without adding it to
   // zeros.
@@ -72,6 +72,7 @@ void GradientBuckets::begin() {
   std::fill(fired_count_.begin(), fired_count_.end(), 0);
   next_bucket_ = 0;
   armed_ = false;
+  held_ = held;
   stop_ = false;
 }
 
@@ -116,23 +117,26 @@ void GradientBuckets::start_next() {
   const Bucket& bucket = store_.buckets()[next_bucket_];
   pull_back(bucket);
   ++next_bucket_;
+  if (!held_) start_sum(bucket);
+}
+
+void GradientBuckets::start_sum(const Bucket& bucket) {
   communicator_.start_sum(store_.gradient().slice(0, bucket.begin, bucket.end));
+}
+
+void GradientBuckets::complete(const at::Tensor& loss) {
+  torch::NoGradGuard no_grad;
+  while (next_bucket_ < store_.buckets().size()) start_next();
+  fill_tail(loss);
 }
 
 std::string GradientBuckets::finish(const at::Tensor& loss, std::string failure) {
   torch::NoGradGuard no_grad;
   armed_ = false;
-  for (; next_bucket_ < store_.buckets().size(); ++next_bucket_) {
-    const Bucket& bucket = store_.buckets()[next_bucket_];
-    const at::Tensor range = store_.gradient().slice(0, bucket.begin, bucket.end);
-    try {
-      if (failure.empty()) pull_back(bucket);
-    } catch (const std::exception& error) {
-      failure = reason_of(error);
-    }
-    if (!failure.empty()) range.zero_();
-    if (next_bucket_ + 1 == store_.buckets().size()) fill_tail(loss, !failure.empty());
-    communicator_.start_sum(range);
+  if (held_) {
+    start_held(failure);
+  } else {
+    failure = start_rest(loss, std::move(failure));
   }
   communicator_.wait();
   average_buffers();
@@ -140,12 +144,42 @@ std::string GradientBuckets::finish(const at::Tensor& loss, std::string failure)
   return failure;
 }
 
-void GradientBuckets::fill_tail(const at::Tensor& loss, bool failed) {
+std::string GradientBuckets::start_rest(const at::Tensor& loss, std::string failure) {
+  for (; next_bucket_ < store_.buckets().size(); ++next_bucket_) {
+    const Bucket& bucket = store_.buckets()[next_bucket_];
+    try {
+      if (failure.empty()) pull_back(bucket);
+    } catch (const std::exception& error) {
+      failure = reason_of(error);
+    }
+    if (!failure.empty()) store_.gradient().slice(0, bucket.begin, bucket.end).zero_();
+    if (next_bucket_ + 1 == store_.buckets().size()) {
+      fill_tail(loss);
+      fill_flags(!failure.empty());
+    }
+    start_sum(bucket);
+  }
+  return failure;
+}
+
+void GradientBuckets::start_held(const std::string& failure) {
+  if (!failure.empty()) {
+    store_.gradient().zero_();
+    copy_all(buffers_, tail_views_);
+  }
+  fill_flags(!failure.empty());
+  for (const Bucket& bucket : store_.buckets()) start_sum(bucket);
+}
+
+void GradientBuckets::fill_tail(const at::Tensor& loss) {
   copy_all(buffers_, tail_views_);
   // Selected, never multiplied: NaN times 0 is NaN.
   const at::Tensor finite = at::isfinite(loss);
   store_.loss_tail().copy_(at::where(finite, loss, at::zeros_like(loss)).reshape({1}));
   store_.nonfinite_tail().copy_(finite.logical_not().reshape({1}));
+}
+
+void GradientBuckets::fill_flags(bool failed) {
   store_.failed_tail().fill_(failed ? 1.0 : 0.0);
   store_.stop_tail().fill_(stop_ ? 1.0 : 0.0);
 }

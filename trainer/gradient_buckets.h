@@ -26,12 +26,15 @@ class GradientBuckets {
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
-  /// Starts a step: no gradients, and a copy of the model's buffers to fall back to.
-  void begin();
+  /// Starts a step: no gradients, and a copy of the model's buffers to fall back to. With `held` no sum
+  /// starts before finish(), and complete() has to come before it.
+  void begin(bool held = false);
   /// Whether this rank wants the group to stop after the step; finish() tells all. Cleared by begin().
   void set_stop(bool stop) { stop_ = stop; }
   /// Before backward of the step's last micro-batch: from now on a complete gradient fills its bucket.
   void arm();
+  /// With held sums: ends what a step that was recorded repeats, this rank's gradients and loss.
+  void complete(const at::Tensor& loss);
   /// Ends the step on this rank, however it went: fills in what is missing, starts the remaining sums in
   /// order, waits. `loss`: this rank's mean loss, one number. `failure`: why this rank failed, or empty; if
   /// it did, buckets not yet started are summed as zeros, so that no rank waits. Then gradient() holds the
@@ -54,7 +57,11 @@ class GradientBuckets {
   void take_gradient(size_t entry);
   void pull_back(const Bucket& bucket);
   void start_next();
-  void fill_tail(const at::Tensor& loss, bool failed);
+  std::string start_rest(const at::Tensor& loss, std::string failure);
+  void start_held(const std::string& failure);
+  void start_sum(const Bucket& bucket);
+  void fill_tail(const at::Tensor& loss);
+  void fill_flags(bool failed);
   void average_buffers();
   void read_flags();
 
@@ -73,7 +80,7 @@ class GradientBuckets {
   // Of the model's buffers: themselves, and their places in old_buffers_ and in the tail of the last bucket.
   std::vector<at::Tensor> buffers_, old_views_, tail_views_;
   size_t next_bucket_ = 0;
-  bool armed_ = false, stop_ = false;
+  bool armed_ = false, held_ = false, stop_ = false;
   double mean_loss_ = 0;
   int nonfinite_ranks_ = 0, failed_ranks_ = 0, stop_ranks_ = 0;
 };

@@ -171,6 +171,8 @@ struct TrainSpec {
   int64_t max_skipped_steps = 10;  ///< so many non-finite steps in a row end the run
   Precision precision = Precision::fp32;
   Algorithms algorithms = Algorithms::repeatable;
+  bool cuda_graph =
+      false;  ///< on a GPU steps are recorded and repeated; changes no result: not part of the id
   double label_smoothing =
       0;  ///< of the training loss: so much of a target is spread evenly over all classes
   MixSpec mix;

@@ -17,6 +17,7 @@
 #include "trainer/run_measures.h"
 #include "trainer/run_record.h"
 #include "trainer/schedule.h"
+#include "trainer/step_graph.h"
 #include "trainer/train_step.h"
 #include "trainer/training_state.h"
 #include "trainer/weight_average.h"
@@ -132,7 +133,8 @@ void Training::prepare() {
     state_.penalty = control_->start_strength();
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
-                  context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels());
+                  context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels(),
+                  context_.device.is_cpu() ? nullptr : make_cuda_graph);
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
     if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
   });
@@ -383,9 +385,11 @@ void Training::finish_record() {
 RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& communicator,
                     const RunContext& context) {
   std::string failure;
+  std::optional<OwnStream> stream;
   std::optional<Training> training;
   try {
     reset_peak_memory(context.device);
+    if (spec.train.cuda_graph) stream.emplace(context.device);
     training.emplace(spec, data, communicator, context);
   } catch (const std::exception& error) {
     failure = reason_of(error);

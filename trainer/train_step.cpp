@@ -113,7 +113,7 @@ bool all_finite(const at::Tensor& flat) {
 
 TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store,
                      Quantizer& quantizer, GradientBuckets& buckets, Communicator& communicator,
-                     const UpdateKernels* kernels)
+                     const UpdateKernels* kernels, MakeStepGraph make_graph)
     : spec_(spec),
       group_seed_(mix_seed(spec.seed, run_key)),
       rank_seed_(mix_seed(group_seed_, static_cast<uint64_t>(communicator.rank()))),
@@ -128,6 +128,7 @@ TrainStep::TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, Paramete
   if (kernels != nullptr) {
     device_.emplace(store, weights_optimizer_, own_optimizer_, buckets.old_buffers(), communicator.divisor(),
                     spec.train.max_grad_norm, *kernels);
+    if (spec.train.cuda_graph && make_graph) recorded_.emplace(make_graph, store.master().device());
   }
 }
 
@@ -137,28 +138,48 @@ std::optional<StepResult> TrainStep::run(int64_t step, StepRates rates,
   at::Tensor loss = at::zeros({}, at::kFloat);
   std::string failure = failure_;
   step_ = step;
-  buckets_.begin();
+  rates_ = rates;
+  buckets_.begin(/*held=*/recorded_.has_value());
   buckets_.set_stop(stop);
   if (device_) device_->begin(rates.lr, rates.frozen ? 0 : own_lr(rates.lr));
   try {
-    if (failure.empty()) {
-      quantizer_.materialize({noise_seed_, static_cast<uint32_t>(step)});
-      loss = forward_backward(step, next_batch);
-    }
+    if (failure.empty()) loss = recorded_ ? recorded_gradients(next_batch) : gradients(next_batch);
   } catch (const std::exception& error) {
     failure = reason_of(error);
   }
   failure = buckets_.finish(loss, failure);
   if (!device_) {
     if (buckets_.failed_ranks() > 0) communicator_.agree(failure);
-    return update(rates);
+    return update();
   }
   // The others learn of a failure from the report, a step later; alone there is nobody to wait for.
   failure_ = failure;
   if (communicator_.size() == 1 && !failure_.empty()) communicator_.agree(failure_);
-  update_on_device(rates);
+  update_on_device();
   if (device_->unread() < 2) return std::nullopt;
   return read_device();
+}
+
+at::Tensor TrainStep::gradients(const std::function<Batch()>& next_batch) {
+  quantizer_.materialize(noise_key());
+  begin_random();
+  return forward_backward(next_batch);
+}
+
+/// The same; what changes from step to step is on the device before the recorded part begins.
+at::Tensor TrainStep::recorded_gradients(const std::function<Batch()>& next_batch) {
+  quantizer_.set_step(noise_key(), rates_.lambda);
+  begin_random();
+  std::vector<Batch> batches;
+  for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) batches.push_back(next_batch());
+  recorded_->begin(batches, rates_.frozen);
+  recorded_->run(RecordedStep::to_gradients, [this] {
+    quantizer_.materialize(noise_key());
+    auto batch = recorded_->batches().begin();
+    recorded_loss_ = forward_backward([&] { return *batch++; });
+    buckets_.complete(recorded_loss_);
+  });
+  return recorded_loss_;
 }
 
 std::optional<StepResult> TrainStep::settle() {
@@ -166,7 +187,7 @@ std::optional<StepResult> TrainStep::settle() {
   return read_device();
 }
 
-StepResult TrainStep::update(const StepRates& rates) {
+StepResult TrainStep::update() {
   StepResult result;
   result.step = step_;
   result.loss = buckets_.mean_loss();
@@ -185,20 +206,29 @@ StepResult TrainStep::update(const StepRates& rates) {
   }
 
   average_own_gradients();
-  if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
+  if (!rates_.frozen) quantizer_.add_size_gradient(rates_.lambda);
   const double limit = spec_.train.max_grad_norm;
   const double clip = limit > 0 ? std::min(1.0, limit / (result.gradient_norm + 1e-6)) : 1.0;
-  weights_optimizer_.step(rates.lr, 1.0 / communicator_.divisor() * clip);
-  if (!rates.frozen) own_optimizer_.step(own_lr(rates.lr), 1.0);
+  weights_optimizer_.step(rates_.lr, 1.0 / communicator_.divisor() * clip);
+  if (!rates_.frozen) own_optimizer_.step(own_lr(rates_.lr), 1.0);
   quantizer_.constrain_own();
   return result;
 }
 
 /// The same, but that the device decides.
-void TrainStep::update_on_device(const StepRates& rates) {
+void TrainStep::update_on_device() {
+  if (recorded_ && failure_.empty()) {
+    recorded_->run(RecordedStep::update, [this] { launch_update(); });
+  } else {
+    launch_update();
+  }
+  device_->send();
+}
+
+void TrainStep::launch_update() {
   device_->judge();
   average_own_gradients();
-  if (!rates.frozen) quantizer_.add_size_gradient(rates.lambda);
+  if (!rates_.frozen) quantizer_.add_size_gradient(rates_.lambda);
   device_->update();
   quantizer_.constrain_own();
 }
@@ -246,14 +276,18 @@ double TrainStep::own_lr(double lr) const {
   return spec_.method.method == Method::diffq ? spec_.method.bits_lr : scale_lr(lr);
 }
 
-at::Tensor TrainStep::forward_backward(int64_t step, const std::function<Batch()>& next_batch) {
+// Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
+void TrainStep::begin_random() {
+  const auto step = static_cast<uint64_t>(step_);
+  torch::manual_seed(mix_seed(rank_seed_, step));
+  task_.begin_step(mix_seed(group_seed_, step));
+}
+
+at::Tensor TrainStep::forward_backward(const std::function<Batch()>& next_batch) {
   torch::AutoGradMode with_grad(true);
   const at::Device device = store_.master().device();
   const Autocast autocast(spec_.train.precision, device);
-  // Dropout and its like are a function of (seed, run, step, rank): no generator state needs saving.
-  torch::manual_seed(mix_seed(rank_seed_, static_cast<uint64_t>(step)));
   task_.module().train();
-  task_.begin_step(mix_seed(group_seed_, static_cast<uint64_t>(step)));
   at::Tensor sum = at::zeros({}, at::kFloat);
   for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
     const at::Tensor loss = task_.loss(on_device(next_batch(), device, spec_.train.precision)) /

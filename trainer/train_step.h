@@ -9,6 +9,7 @@
 #include "trainer/device_update.h"
 #include "trainer/gradient_buckets.h"
 #include "trainer/optimizers.h"
+#include "trainer/recorded_step.h"
 #include "trainer/task.h"
 
 namespace diffq {
@@ -32,9 +33,11 @@ class TrainStep {
  public:
   /// Everything is borrowed. `run_key` names the run in all random choices but shared noise, which is the
   /// same for any number of ranks (a run's id is not). `kernels`: what ends a step on the store's device;
-  /// null for loops on the CPU.
+  /// null for loops on the CPU. `make_graph`: what records steps where the run wants that (cuda_graph), with
+  /// an OwnStream the current one from before `buckets` were made; used only with `kernels`.
   TrainStep(const RunSpec& spec, uint64_t run_key, Task& task, ParameterStore& store, Quantizer& quantizer,
-            GradientBuckets& buckets, Communicator& communicator, const UpdateKernels* kernels = nullptr);
+            GradientBuckets& buckets, Communicator& communicator, const UpdateKernels* kernels = nullptr,
+            MakeStepGraph make_graph = nullptr);
 
   /// Collective. `next_batch` gives this rank's micro-batches; `stop`: whether it was told to stop. If any
   /// rank throws before its gradients are summed, all ranks throw RunFailure with its reason. What goes wrong
@@ -57,9 +60,14 @@ class TrainStep {
   Optimizer& own_optimizer() { return own_optimizer_; }
 
  private:
-  at::Tensor forward_backward(int64_t step, const std::function<Batch()>& next_batch);
-  StepResult update(const StepRates& rates);
-  void update_on_device(const StepRates& rates);
+  at::Tensor gradients(const std::function<Batch()>& next_batch);
+  at::Tensor recorded_gradients(const std::function<Batch()>& next_batch);
+  NoiseKey noise_key() const { return {noise_seed_, static_cast<uint32_t>(step_)}; }
+  void begin_random();
+  at::Tensor forward_backward(const std::function<Batch()>& next_batch);
+  StepResult update();
+  void update_on_device();
+  void launch_update();
   StepResult read_device();
   StepResult result_of(const UpdateReport& report) const;
   int64_t ranks(float flag) const;
@@ -78,7 +86,10 @@ class TrainStep {
   Communicator& communicator_;
   Optimizer weights_optimizer_, own_optimizer_;
   std::optional<DeviceUpdate> device_;
+  std::optional<RecordedStep> recorded_;
+  at::Tensor recorded_loss_;
   int64_t step_ = 0;     ///< of the last run()
+  StepRates rates_;      ///< of it too
   std::string failure_;  ///< of this rank, in a step whose end the host does not know yet
 };
 

@@ -5,6 +5,7 @@
 //   step_bench fp32 diffq --steps 10 --threads 2          one step of each method in turn
 //   step_bench fp32 diffq --model transformer_lm --batch 8      4096 tokens a step
 //   step_bench fp32 diffq_avx2                             the kernels of an older processor
+//   step_bench fp32 fp32_graph --model resnet20 --batch 128 --device cuda        steps recorded (cuda_graph)
 //   step_bench fp32 diffq --model deit_base --batch 64 --device cuda --precision bf16
 //                                                          on a GPU, ten steps at a time; 77: there is none;
 //                                                          --fastest: train.algorithms;
@@ -39,7 +40,8 @@ namespace {
 
 using namespace diffq;
 
-/// What is trained, and where: --model resnet18 | deit_tiny | deit_base | transformer_lm, --batch N.
+/// What is trained, and where: --model resnet18 | resnet20 | deit_tiny | deit_base | transformer_lm,
+/// --batch N.
 struct Load {
   ModelName model = ModelName::resnet18;
   int64_t batch = 16;
@@ -48,7 +50,8 @@ struct Load {
 
   DataShape shape() const {
     if (model == ModelName::transformer_lm) return TextShape{267'744, 512};
-    return model == ModelName::resnet18 ? ImageShape{3, 32, 32, 10} : ImageShape{3, 224, 224, 1000};
+    return model == ModelName::resnet18 || model == ModelName::resnet20 ? ImageShape{3, 32, 32, 10}
+                                                                        : ImageShape{3, 224, 224, 1000};
   }
   Batch random_batch() const {
     if (const DataShape of = shape(); const auto* text = std::get_if<TextShape>(&of)) {
@@ -70,7 +73,8 @@ struct Load {
 class Subject {
  public:
   Subject(const std::string& method, const Load& load, Communicator& communicator)
-      : spec_(spec_of(method == "fp32" ? Method::fp32 : Method::diffq, load)) {
+      : spec_(spec_of(method.starts_with("fp32") ? Method::fp32 : Method::diffq, load)) {
+    spec_.train.cuda_graph = method.ends_with("_graph");
     task_ = make_task(spec_, load.shape());
     if (!load.device.is_cpu()) task_->module().to(load.device);
     quantizer_ = method == "diffq_avx2" ? std::make_unique<DiffQ>(spec_.method, spec_.quant, CodePath::avx2)
@@ -80,7 +84,8 @@ class Subject {
     quantizer_->initialize_own();
     buckets_ = std::make_unique<GradientBuckets>(*store_, *quantizer_, communicator);
     step_ = std::make_unique<TrainStep>(spec_, 0, *task_, *store_, *quantizer_, *buckets_, communicator,
-                                        load.device.is_cpu() ? nullptr : &cuda_update_kernels());
+                                        load.device.is_cpu() ? nullptr : &cuda_update_kernels(),
+                                        load.device.is_cpu() ? nullptr : make_cuda_graph);
     const Batch batch = load.random_batch();
     batch_ = {batch.input.to(load.device), batch.target.to(load.device)};
     steps_at_a_time_ = load.device.is_cpu() ? 1 : 10;
@@ -167,6 +172,7 @@ int main(int argc, char** argv) {
       load.model = name == "deit_tiny"        ? ModelName::deit_tiny
                    : name == "deit_base"      ? ModelName::deit_base
                    : name == "transformer_lm" ? ModelName::transformer_lm
+                   : name == "resnet20"       ? ModelName::resnet20
                                               : ModelName::resnet18;
     } else if (std::strcmp(argv[i], "--device") == 0) {
       load.device = std::strcmp(argv[++i], "cuda") == 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
@@ -187,6 +193,7 @@ int main(int argc, char** argv) {
     return 77;
   }
   prepare_device(load.device, algorithms);
+  const OwnStream stream(load.device);
   at::set_num_threads(threads);
   MPI_Comm together = MPI_COMM_NULL, alone = MPI_COMM_NULL;
   MPI_Comm_dup(MPI_COMM_WORLD, &together);

@@ -9,6 +9,7 @@ namespace diffq {
 at::Device test_device() { return {at::kCUDA, 0}; }
 const DeviceKernels& test_kernels() { return cuda_kernels(); }
 const UpdateKernels& test_update_kernels() { return cuda_update_kernels(); }
+MakeStepGraph test_step_graphs() { return make_cuda_graph; }
 
 }  // namespace diffq
 

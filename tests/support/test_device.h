@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 
 #include "quant/device_kernels.h"
+#include "trainer/step_graph.h"
 #include "trainer/update_kernels.h"
 
 namespace diffq {
@@ -12,5 +13,7 @@ namespace diffq {
 at::Device test_device();
 const DeviceKernels& test_kernels();
 const UpdateKernels& test_update_kernels();
+/// CUDA graphs; emulated, work that is done again.
+MakeStepGraph test_step_graphs();
 
 }  // namespace diffq

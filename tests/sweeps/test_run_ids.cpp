@@ -92,6 +92,7 @@ TEST(RunId, UnchangedByHowItIsWritten) {
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.data.workers=3"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.checkpoint_minutes=0.5"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.rank_check_steps=7"}), id);
+  EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.cuda_graph=true"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.mixup=0"}), id);
   EXPECT_EQ(last_id(kDiffq, {"benchmarks.0.train.bucket_mb=25"}), id);
 }

@@ -27,6 +27,7 @@ RigParts device_parts(const RunSpec& spec) {
   parts.task->module().to(test_device());
   parts.quantizer = device_quantizer(spec);
   parts.kernels = &test_update_kernels();
+  parts.make_graph = test_step_graphs();
   return parts;
 }
 
@@ -249,6 +250,84 @@ TEST(DeviceUpdate, ResultsComeAStepLater) {
   EXPECT_NEAR(device.train_step.settle().value().loss, expected[2], 1e-6 + loss_tolerance());
   EXPECT_FALSE(device.train_step.settle());
   EXPECT_FALSE(device.train_step.peek());
+}
+
+/// Twelve steps at a rate and λ that change, bits frozen from step 8 on, a loss that is no number in step 5.
+std::vector<StepResult> changing_steps(TrainingRig& rig, const DataSplits& data) {
+  std::vector<StepResult> results;
+  for (int step = 0; step < 12; ++step) {
+    if (step == 8) rig.parts.quantizer->freeze();
+    const StepRates rates{.lr = 0.05 / (1 + step), .lambda = 1.0 * step, .frozen = step >= 8};
+    const auto next_batch = [&, micro = 0]() mutable {
+      const int64_t first = (step * 4 + 2 * micro++) * 5 % 300;
+      Batch batch = data.train->batch(std::vector<int64_t>{first, first + 1, first + 2, first + 3}, {});
+      if (step == 5) batch.input.fill_(std::nan(""));
+      return batch;
+    };
+    const auto result = rig.train_step.run(step, rates, next_batch, /*stop=*/step == 6);
+    results.push_back(result ? *result : rig.train_step.settle().value());
+  }
+  return results;
+}
+
+TEST(DeviceUpdate, ARecordedStepIsTheStepItself) {
+  const OwnStream stream(test_device());
+  for (const bool batchnorm : {false, true}) {
+    RunSpec spec = small_spec(Method::diffq);
+    spec.model.batchnorm = batchnorm;
+    spec.train.accumulate_steps = 2;
+    spec.train.max_grad_norm = 0.5;
+    RunSpec recorded_spec = spec;
+    recorded_spec.train.cuda_graph = true;
+    const DataSplits data = memory_splits();
+    const auto alone = single_rank();
+    TrainingRig plain(spec, data, *alone, device_parts(spec));
+    TrainingRig recorded(recorded_spec, data, *alone, device_parts(spec));
+    const std::vector<StepResult> expected = changing_steps(plain, data),
+                                  results = changing_steps(recorded, data);
+    for (size_t step = 0; step < results.size(); ++step) {
+      EXPECT_EQ(results[step].loss, expected[step].loss) << step;
+      // NaN in step 5.
+      if (step != 5) {
+        EXPECT_EQ(results[step].gradient_norm, expected[step].gradient_norm) << step;
+      }
+      EXPECT_EQ(results[step].skipped, step == 5 ? "the loss is not finite" : "") << step;
+      EXPECT_EQ(results[step].stop, step == 6) << step;
+    }
+    EXPECT_TRUE(same_bits(recorded.state(), plain.state()));
+    EXPECT_EQ(recorded.train_step.weights_optimizer().steps(), 11);
+  }
+}
+
+TEST(DeviceUpdate, RanksSumWhatTheyRecorded) {
+  if (!test_device().is_cpu()) GTEST_SKIP() << "threads as ranks sum in the host's memory";
+  const DataSplits data = memory_splits();
+  std::array<std::vector<at::Tensor>, 2> states;
+  std::array<std::string, 2> reasons;
+  for (const bool graph : {false, true}) {
+    RunSpec spec = small_spec(Method::diffq);
+    spec.model.batchnorm = true;
+    spec.train.cuda_graph = graph;
+    run_as_ranks(2, [&](Communicator& communicator) {
+      RigParts parts = device_parts(spec);
+      parts.limits = {.first_bytes = 64, .bytes = 256};  // many buckets
+      TrainingRig rig(spec, data, communicator, parts);
+      for (int step = 0; step < 7; ++step) rig.step(step);
+      if (communicator.rank() == 0) states[graph] = rig.state();
+      const std::string reason = failure_of([&] {
+        for (int step = 7; step < 10; ++step) {
+          rig.train_step.run(step, {0.1, spec.method.lambda}, [&]() -> Batch {
+            if (step == 7 && communicator.rank() == 1) throw std::runtime_error("unreadable");
+            return data.train->batch(std::vector<int64_t>(16, 3), {});
+          });
+        }
+      });
+      if (communicator.rank() == 0) reasons[graph] = reason;
+    });
+  }
+  EXPECT_TRUE(same_bits(states[1], states[0]));
+  EXPECT_EQ(reasons[1], "unreadable");
+  EXPECT_EQ(reasons[0], "unreadable");
 }
 
 TEST(DeviceUpdate, AFailureEndsTheRunOnAllRanksForTheSameReason) {

@@ -71,7 +71,7 @@ TrainingRig::TrainingRig(const RunSpec& given, const DataSplits& data, Communica
             parts.limits, spec.train.precision),
       buckets(store, *parts.quantizer, communicator),
       train_step(spec, /*run_key=*/0x5eed, *parts.task, store, *parts.quantizer, buckets, communicator,
-                 parts.kernels),
+                 parts.kernels, parts.make_graph),
       data_(data),
       communicator_(communicator) {
   parts.quantizer->initialize_own();

@@ -79,6 +79,7 @@ struct RigParts {
   std::shared_ptr<Quantizer> quantizer = nullptr;  ///< made from the spec when absent
   BucketLimits limits = {};
   const UpdateKernels* kernels = nullptr;  ///< what ends a step, in place of the CPU's loops
+  MakeStepGraph make_graph = nullptr;      ///< what records it, where the spec wants that
 };
 
 /// One rank's training, ready for its first step.
