@@ -20,7 +20,7 @@
 namespace diffq {
 namespace {
 
-constexpr double kFewSamples = 8, kQuickSeconds = 4;
+constexpr double kLeastSamples = 2, kFewSamples = 8, kQuickSeconds = 4;
 // What MPI takes of every rank, and no dry run: measured with Open MPI 4.1, 2 to 4 ranks on a host.
 constexpr double kMpiMb = 12;
 
@@ -92,9 +92,10 @@ double RankMemory::mb(const Run& run, int ranks) {
     const double samples =
         double(run.spec.train.batch_size) / ranks / double(run.spec.train.accumulate_steps);
     const auto try_samples = [&](double count) { return try_share(std::min(1.0, count / samples)); };
-    // One sample alone tells little, but ten seconds of music in 265 million weights are enough.
-    Try last = try_samples(1), before;
-    if (last.seconds < kQuickSeconds) last = try_samples(kFewSamples);
+    // Two samples tell little, but for those of a model that takes seconds for them.
+    Try last = try_samples(kLeastSamples), before;
+    if (last.seconds < kQuickSeconds && last.share < 1 && !std::isnan(last.peak_mb))
+      last = try_samples(kFewSamples);
     peaks.least_share = last.share;
     least_mb_[method] = peaks.least_mb = last.peak_mb;
     while (last.share < 1 && (last.share == peaks.least_share || last.seconds < kQuickSeconds)) {

@@ -22,7 +22,7 @@ class RankMemory {
  private:
   struct Peaks {
     double whole_mb = 0;                   ///< with the whole batches
-    double least_share = 0, least_mb = 0;  ///< of the first try
+    double least_share = 0, least_mb = 0;  ///< of the try that methods are told apart by
   };
 
   std::string program_;

@@ -80,8 +80,9 @@ class Quantizer {
   /// the weights).
   virtual void initialize_own() = 0;
 
-  /// What materialize() and add_size_gradient() will be given in the step that begins: what a device reads
-  /// from its own memory, where a step that was recorded finds it too. Without it they take it there.
+  /// What materialize() and add_size_gradient() will be given in the step that begins. A device reads it from
+  /// its own memory. Without this call the two write it there themselves, which a step that is recorded must
+  /// not do.
   virtual void set_step(NoiseKey /*key*/, double /*lambda*/) {}
   /// Training weights: master -> compute of every tensor, with the noise of `key`.
   virtual void materialize(NoiseKey key) = 0;

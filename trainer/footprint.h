@@ -19,10 +19,10 @@ struct RunFootprint {
 /// Throws std::invalid_argument if the model can't take the data.
 RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
 
-/// Trains and evaluates for a few steps, as one rank of `ranks` and with this share of its batch sizes, and
-/// returns the peak memory in MB (run_measures.h). Leaves nothing behind. Throws RunFailure.
-/// Of music with_track also separates and scores a whole track of the test set, which takes long; its memory
-/// is the same for all shares.
+/// Trains and evaluates for a few steps, as one rank of `ranks` and with this share of its batch sizes (at
+/// least 2 samples, where it has them), and returns the peak memory in MB (run_measures.h). Leaves nothing
+/// behind. Throws RunFailure. Of music with_track also separates and scores a whole track of the test set,
+/// which takes long; its memory is the same for all shares.
 double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share, bool with_track);
 
 }  // namespace diffq

@@ -1,7 +1,9 @@
 #include "trainer/step_graph.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
 
@@ -10,6 +12,11 @@
 #endif
 
 namespace diffq {
+namespace {
+
+std::atomic<bool> recording_failed = false;
+
+}  // namespace
 
 #ifdef DIFFQ_WITH_CUDA
 namespace {
@@ -17,18 +24,19 @@ namespace {
 class CudaGraph : public StepGraph {
  public:
   void record(const std::function<void()>& work) override {
+    // A recording has memory of its own, and nothing that was kept for later is freed while it lasts.
+    c10::getDeviceAllocator(at::kCUDA)->emptyCache();
     // Of this thread: another one may wait for its own stream meanwhile.
     graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
       work();
       graph_.capture_end();
-    } catch (const c10::Error& error) {
+    } catch (const std::exception& error) {
+      recording_failed = true;
       end_quietly();
+      const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
       throw std::runtime_error(std::string("cuda_graph: a step can't be recorded, leave it out: ") +
-                               error.what_without_backtrace());
-    } catch (...) {
-      end_quietly();
-      throw;
+                               (of_torch ? of_torch->what_without_backtrace() : error.what()));
     }
   }
   void replay() override { graph_.replay(); }
@@ -53,11 +61,20 @@ std::unique_ptr<StepGraph> make_cuda_graph() {
 }
 #endif
 
+void check_recordings() {
+  if (recording_failed)
+    throw std::runtime_error(
+        "a step could not be recorded before in this process (cuda_graph); start the same command again, "
+        "with "
+        "--retry-failed");
+}
+
 OwnStream::OwnStream(at::Device device) {
-  if (!device.is_cpu()) {
-    const c10::impl::VirtualGuardImpl guard(device.type());
-    guard_.emplace(guard.getStreamFromGlobalPool(guard.getDevice()));
-  }
+  if (device.is_cpu()) return;
+  // Always the same one: memory that is kept for later is kept for a stream. A process has but one GPU.
+  static const c10::Stream stream =
+      c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  guard_.emplace(stream);
 }
 
 }  // namespace diffq

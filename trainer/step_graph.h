@@ -27,7 +27,11 @@ using MakeStepGraph = std::unique_ptr<StepGraph> (*)();
 /// A CUDA graph. Throws std::runtime_error where this build has no CUDA.
 std::unique_ptr<StepGraph> make_cuda_graph();
 
-/// As long as it lives the thread's current stream is one of its own. Nothing on the CPU.
+/// Throws std::runtime_error where a recording of this process has failed: torch leaves its memory and its
+/// generator as they are then (pytorch/pytorch#171263), and nothing that comes after can be trusted.
+void check_recordings();
+
+/// As long as it lives the thread's current stream is not the default one. Nothing on the CPU.
 class OwnStream {
  public:
   explicit OwnStream(at::Device device);

@@ -134,7 +134,7 @@ void Training::prepare() {
     buckets_.emplace(store_, *quantizer_, communicator_);
     step_.emplace(spec_, run_key_, *task_, store_, *quantizer_, *buckets_, communicator_,
                   context_.device.is_cpu() ? context_.kernels : &cuda_update_kernels(),
-                  context_.device.is_cpu() ? nullptr : make_cuda_graph);
+                  context_.device.is_cpu() ? context_.make_graph : make_cuda_graph);
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
     if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
   });
@@ -388,6 +388,7 @@ RunRecord train_run(const RunSpec& spec, const DataSplits& data, Communicator& c
   std::optional<OwnStream> stream;
   std::optional<Training> training;
   try {
+    check_recordings();
     reset_peak_memory(context.device);
     if (spec.train.cuda_graph) stream.emplace(context.device);
     training.emplace(spec, data, communicator, context);

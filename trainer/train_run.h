@@ -10,6 +10,7 @@
 #include "results/records.h"
 #include "trainer/communicator.h"
 #include "trainer/run_spec.h"
+#include "trainer/step_graph.h"
 
 namespace diffq {
 
@@ -43,6 +44,7 @@ struct RunContext {
   std::string run_id;
   at::Device device = at::kCPU;            ///< where this rank trains
   const UpdateKernels* kernels = nullptr;  ///< for tests: what ends a step on the CPU in place of its loops
+  MakeStepGraph make_graph = nullptr;      ///< … and what records it
   std::function<void(const RunProgress&)> on_progress = [](const RunProgress&) {};
   std::function<void(const EpochRow&)> on_epoch = [](const EpochRow&) {};
   std::function<void(const Resumption&)> on_resume = [](const Resumption&) {};

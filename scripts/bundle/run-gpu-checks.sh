@@ -33,6 +33,10 @@ measure() {
         --precision $precision --model $model
     done
   done
+  for precision in fp32 bf16; do
+    check "recorded steps of resnet20, $precision" 600 build/tests/bench/step_bench fp32 fp32_graph diffq diffq_graph --device cuda \
+      --steps 20 --precision $precision --model resnet20 --batch 128
+  done
   if [ -e tests/bench/compare_gpu.py ]; then check "beside Python's torch" 3600 python3 tests/bench/compare_gpu.py; fi
 }
 

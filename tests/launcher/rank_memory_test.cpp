@@ -12,19 +12,40 @@
 namespace diffq {
 namespace {
 
-/// What a plan would tell of a run if `script` were the program.
-double told_by(const std::string& script) {
+/// What a plan would tell of a run with so many samples a batch if `script` were the program.
+double told_by(const std::string& script, int batch = 8) {
   const TemporaryFolder folder;
   const std::string program = (folder.path() / "program").string();
   write_text(program, "#!/bin/bash\n" + script + "\n");
   chmod(program.c_str(), 0755);
   const Sweep sweep = read_text(R"({"sweep": "s", "seeds": [1], "benchmarks": [{
       "data": {"name": "idx", "root": "x", "valid_samples": 32}, "model": {"name": "small_cnn"},
-      "train": {"batch_size": 8}, "methods": [{"method": "fp32"}]}]})");
+      "train": {"batch_size": )" +
+                                std::to_string(batch) + R"(}, "methods": [{"method": "fp32"}]}]})");
   return RankMemory(program).mb(sweep.runs.front(), 1);
 }
 
 TEST(RankMemory, IsWhatTheDryRunTellsAndMpi) { EXPECT_EQ(told_by("echo 700"), 712); }
+
+/// As dry_run takes them: at least 2 samples, of 1 MB each, or of 4096 MB, and then they take seconds.
+TEST(RankMemory, FollowsALineToTheWholeBatch) {
+  const std::string program = R"(
+    share=$(grep -o '"share":[0-9.e-]*' <<< "$2" | cut -d: -f2)
+    samples=$(awk "BEGIN { n = int($share * BATCH + 0.5); print n < 2 ? 2 : n }")
+    if [ EACH = 4096 ]; then (ulimit -t 5; while :; do :; done) 2> /dev/null; fi
+    echo $((700 + EACH * samples)))";
+  const auto told = [&](int batch, const std::string& each) {
+    std::string script = program;
+    for (const auto& [word, value] :
+         {std::pair{std::string("BATCH"), std::to_string(batch)}, {"EACH", each}}) {
+      for (size_t at; (at = script.find(word)) != std::string::npos;) script.replace(at, word.size(), value);
+    }
+    return told_by(script, batch);
+  };
+  EXPECT_NEAR(told(256, "1"), 700 + 256 + 12, 0.01);
+  EXPECT_NEAR(told(64, "4096"), 700 + 64 * 4096 + 12, 0.01);
+  EXPECT_NEAR(told(1, "1"), 700 + 2 + 12, 0.01);
+}
 
 TEST(RankMemory, IsUnknownWhereADryRunEndsBadly) {
   EXPECT_TRUE(std::isnan(told_by("echo 700; exit 1")));

@@ -24,8 +24,6 @@ OPERATION = r"^\s+(?:@\S+\s+)?((?:add|sub|mul|fma|mad|div|rcp|sqrt|rsqrt|ex2|lg2
 
 
 def is_wrong(operation):
-    if operation == "rsqrt.approx.ftz.f32":  # the guess that sqrt (lanes_one.h) makes exact
-        return False
     # An fma of doubles would be one that the compiler made.
     return ".rn." not in operation or "ftz" in operation or operation.startswith("mad") or operation == "fma.rn.f64"
 
@@ -35,7 +33,9 @@ def check(file):
     functions = re.split(r"^(?=\.visible|\.weak|\.entry|\.func)", ptx, flags=re.M)
     # Judge alone calls pow, which CUDA's library makes of anything it likes.
     ours = [text for text in functions if not re.search(r"Judge|pow", text.split("{")[0])]
-    operations = [operation for text in ours for operation in re.findall(OPERATION, text, re.M)]
+    operations = [operation for text in ours for operation in re.findall(OPERATION, text, re.M)
+                  # The guess that sqrt (lanes_one.h) makes exact; of normal numbers, which the noise's radii are.
+                  if not (operation == "rsqrt.approx.ftz.f32" and re.search(r"Noise|PullBack|CutGroups", text.split("{")[0]))]
     assert len(ours) > 3 and operations, "no arithmetic found"
     wrong = sorted(set(filter(is_wrong, operations)))
     assert not wrong, f"{file}: {wrong}"

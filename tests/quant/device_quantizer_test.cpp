@@ -208,6 +208,7 @@ MethodSpec fixed(Method method, int bits, Clip clip = Clip::minmax) {
 TEST(DeviceDiffQ, FitsASizeAsTheCpu) {
   Pair pair(diffq_method(8));
   pair.randomize_logits();
+  EXPECT_EQ(pair.device.quantizer->least_size_mb(), pair.cpu.quantizer->least_size_mb());
   const double target = 0.9 * pair.cpu.quantizer->size_mb();
   pair.cpu.quantizer->fit_size(target);
   pair.device.quantizer->fit_size(target);

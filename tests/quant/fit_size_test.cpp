@@ -42,6 +42,17 @@ TEST(FitSize, EndsJustBelowTheTarget) {
   }
 }
 
+TEST(FitSize, TheLeastSizeIsThatOfTheLeastBitsAndChangesNothing) {
+  Bound<DiffQ> bound = make_spread(diffq_method(8));
+  const at::Tensor logits = bound.tensors[0].own.clone();
+  const double size = bound.quantizer->size_mb(), least = bound.quantizer->least_size_mb();
+  EXPECT_TRUE(at::equal(bound.tensors[0].own, logits));
+  EXPECT_EQ(bound.quantizer->size_mb(), size);
+  bound.quantizer->fit_size(1e-9);
+  EXPECT_EQ(bound.quantizer->size_mb(), least);
+  EXPECT_LT(least, 0.8 * size);
+}
+
 TEST(FitSize, WhatIsNearestToRoundingOtherwiseMoves) {
   Bound<DiffQ> bound = make_spread(diffq_method(8));
   const std::vector<double> real = doubles(bound.quantizer->real_bits(0));

@@ -13,7 +13,7 @@ namespace diffq {
 at::Device test_device();
 const DeviceKernels& test_kernels();
 const UpdateKernels& test_update_kernels();
-/// CUDA graphs; emulated, work that is done again.
+/// CUDA graphs; emulated, work that is done again, in which no step number or λ may be sent to the device.
 MakeStepGraph test_step_graphs();
 
 }  // namespace diffq

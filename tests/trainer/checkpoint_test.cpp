@@ -53,6 +53,7 @@ class CheckpointTest : public testing::Test {
       context.start_file = start_file();
       context.checkpoint_folder = checkpoints();
       context.kernels = kernels_;
+      context.make_graph = test_step_graphs();
       int64_t step = 0;
       context.on_resume = [&](const Resumption& from) {
         step = (from.epoch - 1) * 10 + from.step;
@@ -170,6 +171,23 @@ TEST_F(CheckpointTest, WithResultsThatComeLateToo) {
       EXPECT_EQ(resumed.first_step, left);
       EXPECT_EQ(resumed.record, whole.record) << "stopped before step " << stop;
       EXPECT_TRUE(resumed.model == whole.model) << "stopped before step " << stop;
+    }
+  }
+}
+
+TEST_F(CheckpointTest, WithStepsThatAreRecordedToo) {
+  for (const auto& [method, ranks] : {std::pair{Method::diffq, 1}, {Method::lsq, 2}}) {
+    RunSpec spec = stateful_spec(method, OptimizerName::adam);
+    kernels_ = &test_update_kernels();
+    start_again();
+    const Ended plain = train(spec, ranks);
+    spec.train.cuda_graph = true;
+    for (const int64_t stop : {-1, 4, 12}) {
+      start_again();
+      if (stop >= 0) train(spec, ranks, stop);
+      const Ended recorded = train(spec, ranks);
+      EXPECT_EQ(recorded.record, plain.record) << "stopped before step " << stop;
+      EXPECT_TRUE(recorded.model == plain.model) << "stopped before step " << stop;
     }
   }
 }

@@ -29,7 +29,8 @@ at::Tensor SincResample::operator()(const at::Tensor& signal) const {
   const int64_t length = signal.size(2);
   const at::Tensor padded =
       at::replication_pad1d(signal.flatten(0, 1).unsqueeze(1), {width_, width_ + from_});
-  const at::Tensor phases = at::conv1d(padded, kernels_.to(signal.options()), {}, from_);
+  if (kernels_.device() != signal.device()) kernels_ = kernels_.to(signal.device());  // once
+  const at::Tensor phases = at::conv1d(padded, kernels_.to(signal.scalar_type()), {}, from_);
   const at::Tensor merged = phases.transpose(1, 2).flatten(1).narrow(1, 0, length * to_ / from_);
   return merged.view({signal.size(0), signal.size(1), -1});
 }

@@ -16,7 +16,7 @@ class SincResample {
 
  private:
   int64_t from_, to_, width_ = 0;
-  at::Tensor kernels_;  ///< [to, 1, taps]: one for each place between two samples
+  mutable at::Tensor kernels_;  ///< [to, 1, taps]: one for each place between two samples; where signals are
 };
 
 }  // namespace diffq

@@ -1,0 +1,25 @@
+#pragma once
+// In the place of a CUDA graph where there is no GPU: the work is done again.
+
+#include <utility>
+
+#include "trainer/step_graph.h"
+
+namespace diffq {
+
+class RepeatedWork : public StepGraph {
+ public:
+  static bool under_way;  ///< in any of them; they are one thread's
+
+  void record(const std::function<void()>& work) override { work_ = work; }
+  void replay() override {
+    under_way = true;
+    work_();
+    under_way = false;
+  }
+
+ private:
+  std::function<void()> work_;
+};
+
+}  // namespace diffq
