@@ -6,7 +6,7 @@
 
 namespace diffq {
 
-bool RepeatedWork::under_way = false;
+thread_local bool RepeatedWork::under_way = false;
 
 at::Device test_device() { return at::kCPU; }
 

@@ -9,7 +9,7 @@ namespace diffq {
 
 class RepeatedWork : public StepGraph {
  public:
-  static bool under_way;  ///< in any of them; they are one thread's
+  static thread_local bool under_way;  ///< in any of the thread's
 
   void record(const std::function<void()>& work) override { work_ = work; }
   void replay() override {
