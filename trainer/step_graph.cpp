@@ -65,8 +65,7 @@ void check_recordings() {
   if (recording_failed)
     throw std::runtime_error(
         "a step could not be recorded before in this process (cuda_graph); start the same command again, "
-        "with "
-        "--retry-failed");
+        "with --retry-failed");
 }
 
 OwnStream::OwnStream(at::Device device) {
