@@ -68,10 +68,11 @@ Try try_with(const std::string& program, double share, const std::string& asked)
   return result;
 }
 
-// What decides the memory of a run, but for its method.
+// What decides the memory of a run, but for its method: no seed and no rate does.
 std::string kind_of(const Run& run) {
   nlohmann::json kind = run.config;
   for (const char* other : {"seed", "start", "method"}) kind.erase(other);
+  kind["train"]["optimizer"].erase("lr");
   return kind.dump();
 }
 

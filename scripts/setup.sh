@@ -20,7 +20,7 @@ done
 
 packages=(build-essential cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
           libopenmpi-dev openmpi-bin libhdf5-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev
-          libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libarchive-dev libgtest-dev)
+          libsndfile1-dev libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libarchive-dev libjemalloc-dev libgtest-dev)
 if [ "$with_tests" = yes ]; then
   packages+=(clang-format-14 clang-14 libclang-rt-14-dev slurmctld slurmd slurm-client munge iproute2 chromium hdf5-tools ffmpeg)
 fi

@@ -20,7 +20,7 @@ struct RunFootprint {
 RunFootprint footprint(const RunSpec& spec, const DataShape& shape);
 
 /// Trains and evaluates for a few steps, as one rank of `ranks` and with this share of its batch sizes (at
-/// least 2 samples, where it has them), and returns the peak memory in MB (run_measures.h). Leaves nothing
+/// least 2 samples, where it has them), and returns the peak memory in MB (memory.h). Leaves nothing
 /// behind. Throws RunFailure. Of music with_track also separates and scores a whole track of the test set,
 /// which takes long; its memory is the same for all shares.
 double dry_run(const RunSpec& spec, const DataSplits& data, int ranks, double share, bool with_track);

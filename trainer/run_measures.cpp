@@ -1,11 +1,6 @@
 #include "trainer/run_measures.h"
 
-#include <ATen/Context.h>
-#include <c10/core/CachingDeviceAllocator.h>
-#include <malloc.h>
-
 #include <algorithm>
-#include <fstream>
 
 namespace diffq {
 namespace {
@@ -46,31 +41,6 @@ std::vector<LayerRow> layer_rows(const std::string& run_id, const std::vector<Te
     rows.push_back(row);
   }
   return rows;
-}
-
-double peak_memory_mb(at::Device device) {
-  if (!device.is_cpu()) {
-    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
-    return static_cast<double>(stats.allocated_bytes[kAll].peak) / (1 << 20);
-  }
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    double kib = 0;
-    if (word == "VmHWM:" && status >> kib) return kib / 1024;
-  }
-  return kNotApplicable;
-}
-
-void reset_peak_memory(at::Device device) {
-  if (!device.is_cpu()) {
-    at::globalContext().lazyInitDevice(device.type());  // a rank's first use of its GPU may be this
-    c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
-  }
-  malloc_trim(0);  // what earlier runs left
-  std::ofstream clear("/proc/self/clear_refs");
-  clear
-      << "5";  // resets the high-water mark (man 5 proc); where it can't be written the mark is the process's
 }
 
 }  // namespace diffq

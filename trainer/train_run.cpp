@@ -11,6 +11,7 @@
 #include "trainer/bits_control.h"
 #include "trainer/device.h"
 #include "trainer/evaluate.h"
+#include "trainer/memory.h"
 #include "trainer/model_file.h"
 #include "trainer/rank_check.h"
 #include "trainer/recalibrate.h"

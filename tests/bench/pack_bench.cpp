@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/model_file.h"
-#include "trainer/run_measures.h"
+#include "trainer/memory.h"
 #include "trainer/task.h"
 
 namespace {

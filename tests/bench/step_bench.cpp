@@ -33,7 +33,7 @@
 #include "quant/diffq.h"
 #include "tests/support/gpu_trace.h"
 #include "trainer/device.h"
-#include "trainer/run_measures.h"
+#include "trainer/memory.h"
 #include "trainer/train_step.h"
 
 namespace {

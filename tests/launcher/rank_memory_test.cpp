@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include <cmath>
+#include <vector>
 
 #include "tests/launcher/sweeps.h"
 #include "tests/support/idx_files.h"
@@ -12,18 +13,25 @@
 namespace diffq {
 namespace {
 
-/// What a plan would tell of a run with so many samples a batch if `script` were the program.
-double told_by(const std::string& script, int batch = 8) {
+/// What a plan would tell of every run of a sweep, trained with so many samples a batch, if `script` were the
+/// program.
+std::vector<double> all_told_by(const std::string& script, int batch = 8,
+                                const std::string& methods = R"({"method": "fp32"})") {
   const TemporaryFolder folder;
   const std::string program = (folder.path() / "program").string();
   write_text(program, "#!/bin/bash\n" + script + "\n");
   chmod(program.c_str(), 0755);
-  const Sweep sweep = read_text(R"({"sweep": "s", "seeds": [1], "benchmarks": [{
+  const Sweep sweep = read_text(R"({"sweep": "s", "seeds": [1, 2], "benchmarks": [{
       "data": {"name": "idx", "root": "x", "valid_samples": 32}, "model": {"name": "small_cnn"},
       "train": {"batch_size": )" +
-                                std::to_string(batch) + R"(}, "methods": [{"method": "fp32"}]}]})");
-  return RankMemory(program).mb(sweep.runs.front(), 1);
+                                std::to_string(batch) + R"(}, "methods": [)" + methods + "]}]}");
+  RankMemory memory(program);
+  std::vector<double> told;
+  for (const Run& run : sweep.runs) told.push_back(memory.mb(run, 1));
+  return told;
 }
+
+double told_by(const std::string& script, int batch = 8) { return all_told_by(script, batch).front(); }
 
 TEST(RankMemory, IsWhatTheDryRunTellsAndMpi) { EXPECT_EQ(told_by("echo 700"), 712); }
 
@@ -45,6 +53,16 @@ TEST(RankMemory, FollowsALineToTheWholeBatch) {
   EXPECT_NEAR(told(256, "1"), 700 + 256 + 12, 0.01);
   EXPECT_NEAR(told(64, "4096"), 700 + 64 * 4096 + 12, 0.01);
   EXPECT_NEAR(told(1, "1"), 700 + 2 + 12, 0.01);
+}
+
+/// The third dry run is the first that tells 1300: two of the first method (2 samples, then 8), one of the
+/// second, whose own rate asks for no more, and none of the other seeds.
+TEST(RankMemory, TriesOnceWhatRunsHaveInCommon) {
+  const std::string counting = R"(echo >> "$0.tries"; echo $((1000 + 100 * $(wc -l < "$0.tries"))))";
+  const auto told = all_told_by(
+      counting, 8,
+      R"({"method": "fp32"}, {"method": "lsq", "bits": 3, "train": {"optimizer": {"lr": 0.01}}})");
+  EXPECT_EQ(told, (std::vector<double>{1212, 1312, 1212, 1312}));
 }
 
 TEST(RankMemory, IsUnknownWhereADryRunEndsBadly) {

@@ -13,12 +13,16 @@ class RepeatedWork : public StepGraph {
 
   void record(const std::function<void()>& work) override { work_ = work; }
   void replay() override {
-    under_way = true;
+    const UnderWay guard;
     work_();
-    under_way = false;
   }
 
  private:
+  struct UnderWay {
+    UnderWay() { under_way = true; }
+    ~UnderWay() { under_way = false; }
+  };
+
   std::function<void()> work_;
 };
 
