@@ -44,9 +44,10 @@ def shortened(sweep, steps, changes):
     train |= {"batch_size": batch, "epochs": 1, "schedule": {"name": "constant"}}
     word = "segments" if "segment_seconds" in data else "samples"
     data[f"train_{word}"] = steps * batch
-    if benchmark["model"]["name"] != "transformer_lm":
+    text = benchmark["model"]["name"] == "transformer_lm"
+    if not text:
         data[f"valid_{word}"] = 2 * batch
-    if word == "samples":
+    if word == "samples" and not text:
         data["test_samples"] = 2 * benchmark.get("eval", {}).get("batch_size", 500)
     for path, value in changes:
         put(benchmark, path, value)
