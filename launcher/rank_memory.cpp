@@ -70,9 +70,11 @@ Try try_with(const std::string& program, double share, const std::string& asked)
 
 // What decides the memory of a run, but for its method: no seed and no rate does.
 std::string kind_of(const Run& run) {
+  using namespace nlohmann::literals;
   nlohmann::json kind = run.config;
   for (const char* other : {"seed", "start", "method"}) kind.erase(other);
-  kind["train"]["optimizer"].erase("lr");
+  // PTQ trains nothing.
+  if (kind.contains("/train/optimizer"_json_pointer)) kind["train"]["optimizer"].erase("lr");
   return kind.dump();
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// Memory of a process. All that is linked with this library takes it from jemalloc, which keeps what is freed
-// for what is taken next (the environment's MALLOC_CONF overrides); glibc's malloc needs up to a quarter more
-// for the same run, and not the same twice (docs/performance.md).
+// Memory of a process. All that is linked with this library takes it from jemalloc, set to keep what is freed
+// for what is taken next (the environment's MALLOC_CONF overrides): steps are faster than with glibc's
+// malloc, and a run that is repeated takes the same memory again, mostly less (docs/performance.md).
 
 #include <ATen/Device.h>
 

@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "trainer/model_file.h"
 #include "trainer/memory.h"
+#include "trainer/model_file.h"
 #include "trainer/task.h"
 
 namespace {
