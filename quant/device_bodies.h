@@ -24,12 +24,11 @@ DIFFQ_INLINE float from_ordered_bits(uint32_t bits) {
   return as_float(static_cast<int32_t>(bits ^ ((bits >> 31) != 0 ? 0x80000000u : 0xffffffffu)));
 }
 
-/// Smallest and largest entry of a segment. Without a number among its entries, the range is NaN.
+/// Smallest and largest entry of a segment or chunk. Without a number among its entries, the range is NaN.
 struct Ends {
   float low, high;
-  DIFFQ_INLINE Ends(const ModelTable& table, int32_t segment)
-      : low(from_ordered_bits(table.extremes[2 * segment])),
-        high(from_ordered_bits(table.extremes[2 * segment + 1])) {}
+  DIFFQ_INLINE Ends(const uint32_t* extremes, int64_t which)
+      : low(from_ordered_bits(extremes[2 * which])), high(from_ordered_bits(extremes[2 * which + 1])) {}
   DIFFQ_INLINE float range() const { return high - low; }
 };
 
@@ -169,7 +168,9 @@ struct FindExtremes {
   struct Shared {
     Pair pairs[kBlockThreads];
   };
-  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+  DIFFQ_INLINE void operator()(const Block& block, int64_t from_last, Shared& shared) const {
+    // Backwards: what is looked at last is still in the cache when noise is added to it first.
+    const int64_t index = table.chunk_count - 1 - from_last;
     const Stretch chunk = table.chunks[index];
     const float* master = table.segments[chunk.segment].master;
     const auto join = [](Pair a, Pair b) {
@@ -194,6 +195,8 @@ struct FindExtremes {
     join_threads(block, shared.pairs, join);
     block.threads([&](int thread) {
       if (thread != 0) return;
+      table.chunk_extremes[2 * index] = shared.pairs[0].low;
+      table.chunk_extremes[2 * index + 1] = shared.pairs[0].high;
       atomic_min(&table.extremes[2 * chunk.segment], shared.pairs[0].low);
       atomic_max(&table.extremes[2 * chunk.segment + 1], shared.pairs[0].high);
     });

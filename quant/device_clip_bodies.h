@@ -20,7 +20,7 @@ struct ClipEnds {
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const Segment segment = table.segments[index];
-    const Ends all(table, static_cast<int32_t>(index));
+    const Ends all(table.extremes, static_cast<int32_t>(index));
     if (!(all.range() > 0)) return;
     const ClipSample sample(segment.numel);
     sum_error_scales(block, segment, shared);
@@ -113,7 +113,7 @@ struct MaskClipped {
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
     const Stretch chunk = table.chunks[first_chunk + index];
     const Segment segment = table.segments[chunk.segment];
-    const Ends ends(table, chunk.segment);
+    const Ends ends(table.extremes, chunk.segment);
     for_entries(block, chunk, [&](int64_t i) {
       const float weight = load_constant(segment.master + i);
       if (weight < ends.low || weight > ends.high) segment.gradient[i] = 0;

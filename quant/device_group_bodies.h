@@ -25,7 +25,7 @@ struct PullBackAnyGroups {
     const Stretch piece = table.pieces[first_piece + index];
     const Segment segment = table.segments[piece.segment];
     const int64_t sum_index = segment.first_sum + (first_piece + index - segment.first_piece);
-    const float range = Ends(table, piece.segment).range() * law.factor;
+    const float range = Ends(table.extremes, piece.segment).range() * law.factor;
     const bool cut = is_cut(table, segment);
     const int64_t group_size = cut ? piece.count : segment.group_size;
     int team = 1;  // threads
@@ -85,7 +85,7 @@ struct FinishCutGroups {
     const int32_t which = first_segment + static_cast<int32_t>(index);
     const Segment segment = table.segments[which];
     if (segment.piece_count == 0 || !is_cut(table, segment)) return;
-    const float range = Ends(table, which).range() * law.factor;
+    const float range = Ends(table.extremes, which).range() * law.factor;
     const int64_t pieces_a_group = (segment.group_size + table.piece_entries - 1) / table.piece_entries;
     double* sums = table.sums + segment.first_sum;
     block.threads([&](int thread) {

@@ -23,7 +23,9 @@ void pull_back(const ModelTable& table, const NoiseLaw& law, const SegmentRange&
            stream);
   }
   if (law.clips) return mask_clipped(table, range, stream);
-  launch(SpreadRangeGradient{table, law.factor, range.first_chunk, range.last_chunk},
+  launch(FinishRange{table, law.factor, range.first_segment}, range.last_segment - range.first_segment,
+         stream);
+  launch(SpreadRangeGradient{table, range.first_chunk, range.last_chunk},
          blocks_of(range.last_chunk - range.first_chunk, SpreadRangeGradient::kChunks), stream);
 }
 

@@ -55,10 +55,12 @@ struct ModelTable {
   int32_t segment_count;
   const Stretch* chunks;  ///< of kChunkEntries each, but the last of a segment
   int32_t chunk_count;
-  const Stretch* pieces;  ///< as cut_pieces has them; only of segments without fast path
-  uint32_t* extremes;     ///< smallest and largest entry of every segment, in the order of ordered_bits()
-  uint32_t* ties;         ///< of every chunk: entries equal to the smallest, and (<< 16) to the largest
-  double* sums;           ///< partial sums, one a chunk (pieces: one a piece)
+  const Stretch* pieces;     ///< as cut_pieces has them; only of segments without fast path
+  uint32_t* extremes;        ///< smallest and largest entry of every segment, in the order of ordered_bits()
+  uint32_t* chunk_extremes;  ///< the same of every chunk
+  uint32_t* ties;  ///< of every chunk: entries equal to the segment's smallest, and (<< 16) to its largest
+  double* sums;    ///< partial sums, one a chunk (pieces: one a piece)
+  float* end_gradients;  ///< of every segment: the range's gradient for each smallest and largest entry
   StepScalars* scalars;
   int64_t piece_entries;  ///< the most of a piece; longer groups are cut
   bool full_precision;    ///< what is written for a bfloat16 compute goes to gradient instead, as float

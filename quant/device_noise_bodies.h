@@ -6,28 +6,30 @@
 namespace diffq {
 namespace {
 
-DIFFQ_INLINE void noise_of_word(NoiseKind kind, uint32_t word, float& first, float& second) {
-  if (kind == NoiseKind::uniform) {
-    uniform_pair(static_cast<I>(word), first, second);
-  } else {
-    gaussian_pair(static_cast<I>(word), first, second);
-  }
-}
-
-/// The noise of those eight entries.
+/// The noise of a thread's eight entries: entry_of(thread, 0)'s counter has that of all.
 DIFFQ_INLINE void draw_entries(const NoiseLaw& law, uint32_t step, const Stretch& pass, int thread,
                                float (&noise)[8]) {
-  const PhiloxWords words =
-      noise_words(law.keys, step, static_cast<uint32_t>(pass.segment), pass.begin + entry_of(thread, 0));
-  DIFFQ_UNROLL
-  for (int k = 0; k < 4; ++k) noise_of_word(law.kind, words.word[k], noise[2 * k], noise[2 * k + 1]);
+  const uint64_t counter = static_cast<uint64_t>(pass.begin) / 8 + static_cast<uint64_t>(thread);
+  const PhiloxWords words = noise_words(law.keys, step, static_cast<uint32_t>(pass.segment), counter);
+  if (law.kind == NoiseKind::uniform) {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 4; ++k) uniform_pair(static_cast<I>(words.word[k]), noise[2 * k], noise[2 * k + 1]);
+  } else {
+    DIFFQ_UNROLL
+    for (int k = 0; k < 4; ++k) gaussian_pair(static_cast<I>(words.word[k]), noise[2 * k], noise[2 * k + 1]);
+  }
 }
 
 /// The noise of one entry: an eighth of the worth of a counter.
 DIFFQ_INLINE float draw_entry(const NoiseLaw& law, uint32_t step, int32_t segment, int64_t i) {
-  const PhiloxWords words = noise_words(law.keys, step, static_cast<uint32_t>(segment), i);
+  const PhiloxWords words = noise_words(law.keys, step, static_cast<uint32_t>(segment), noise_counter(i));
+  const auto word = static_cast<I>(words.word[(i >> 5) & 3]);
   float first = 0, second = 0;
-  noise_of_word(law.kind, words.word[(i >> 5) & 3], first, second);
+  if (law.kind == NoiseKind::uniform) {
+    uniform_pair(word, first, second);
+  } else {
+    gaussian_pair(word, first, second);
+  }
   return ((i >> 4) & 1) != 0 ? second : first;
 }
 
@@ -78,7 +80,7 @@ struct AddNoise {
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const Stretch chunk = table.chunks[index];
     const Segment segment = table.segments[chunk.segment];
-    const Ends ends(table, chunk.segment);
+    const Ends ends(table.extremes, chunk.segment);
     const float range = ends.range() * law.factor;
     if (!(range > 0)) {  // a constant tensor stays as it is
       copy_chunk(block, table, chunk);
@@ -86,33 +88,31 @@ struct AddNoise {
     }
     const int64_t first_group = group_of(segment, chunk.begin);
     const int groups = static_cast<int>(group_of(segment, chunk.begin + chunk.count - 1) - first_group) + 1;
+    const uint32_t step = table.scalars->step;
     block.threads([&](int thread) {
       for (int group = thread; group < groups; group += kBlockThreads) {
         float scale, slope;
         group_scale(law.map, segment.own[first_group + group], scale, slope);
         shared.steps[group] = scale * range;
       }
-      if (thread == 0) shared.smallest = shared.largest = 0;
     });
     block.threads([&](int thread) {
       if (segment.group_shift >= 0) {
         with_shift(segment.group_shift, [&](auto shift) {
-          add_noise(chunk, segment, ends, thread, shared, [&](int begin, int k) {
+          add_noise(chunk, segment, ends, step, thread, [&](int begin, int k) {
             return shared.steps[(begin >> shift.value) + local_group(shift.value, thread, k)];
           });
         });
       } else {
         const int size = within_chunk(segment.group_size);
         const int first = within_chunk((first_group + 1) * segment.group_size - chunk.begin);  // of the next
-        add_noise(chunk, segment, ends, thread, shared, [&](int begin, int k) {
+        add_noise(chunk, segment, ends, step, thread, [&](int begin, int k) {
           const int i = begin + entry_of(thread, k);
           return shared.steps[i < first ? 0 : 1 + (i - first) / size];
         });
       }
     });
-    block.threads([&](int thread) {
-      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
-    });
+    if (!law.clips) count_ties(block, index, chunk, segment, ends, shared);
   }
 
   static DIFFQ_INLINE int within_chunk(int64_t entries) {
@@ -121,47 +121,58 @@ struct AddNoise {
 
   /// step_of(begin, k): of the thread's k-th entry in the pass that begins there.
   template <class StepOf>
-  DIFFQ_INLINE void add_noise(const Stretch& chunk, const Segment& segment, const Ends& ends, int thread,
-                              Shared& shared, const StepOf& step_of) const {
-    const uint32_t step = table.scalars->step;
+  DIFFQ_INLINE void add_noise(const Stretch& chunk, const Segment& segment, const Ends& ends, uint32_t step,
+                              int thread, const StepOf& step_of) const {
     for (int begin = 0; begin < chunk.count; begin += kPassEntries) {
       const Stretch pass = pass_of(chunk, begin);
       float weights[8], noise[8];
       load_entries(segment.master, pass, thread, weights);
       draw_entries(law, step, pass, thread, noise);
-      bool extreme = false;
-      DIFFQ_UNROLL
-      for (int k = 0; k < 8; ++k) {
-        if (law.clips) {
+      if (law.clips) {
+        DIFFQ_UNROLL
+        for (int k = 0; k < 8; ++k) {
           const float above = weights[k] < ends.low ? ends.low : weights[k];
           weights[k] = above > ends.high ? ends.high : above;
-        } else {
-          extreme |= weights[k] == ends.low || weights[k] == ends.high;
         }
-        weights[k] = weights[k] + step_of(begin, k) * noise[k];
       }
+      DIFFQ_UNROLL
+      for (int k = 0; k < 8; ++k) weights[k] = weights[k] + step_of(begin, k) * noise[k];
       store_entries(table, segment, pass, thread, weights);
-      if (extreme) count_ties(pass, segment, ends, thread, shared);  // almost never
     }
   }
 
-  DIFFQ_INLINE void count_ties(const Stretch& pass, const Segment& segment, const Ends& ends, int thread,
-                               Shared& shared) const {
-    for (int i = entry_of(thread, 0), k = 0; k < 8 && i < pass.count; ++k, i += 16) {
-      const float weight = load_constant(segment.master + pass.begin + i);
-      if (weight == ends.low) atomic_add(&shared.smallest, 1);
-      if (weight == ends.high) atomic_add(&shared.largest, 1);
+  /// Almost always there are none.
+  DIFFQ_INLINE void count_ties(const Block& block, int64_t index, const Stretch& chunk,
+                               const Segment& segment, const Ends& ends, Shared& shared) const {
+    const Ends own(table.chunk_extremes, index);
+    const bool some = own.low == ends.low || own.high == ends.high;
+    block.threads([&](int thread) {
+      if (thread == 0) shared.smallest = shared.largest = 0;
+    });
+    if (some) {
+      for_entries(block, chunk, [&](int64_t i) {
+        const float weight = load_constant(segment.master + i);
+        if (weight == ends.low) atomic_add(&shared.smallest, 1);
+        if (weight == ends.high) atomic_add(&shared.largest, 1);
+      });
     }
+    block.threads([&](int thread) {
+      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
+    });
   }
 };
 
-/// Perfect binary tree over a group.
-template <int kSize>
+/// Perfect binary tree over a group; kAligned: at a multiple of 16 bytes.
+template <int kSize, bool kAligned>
 DIFFQ_INLINE float tree_sum(const float* products) {
   if constexpr (kSize == 1) {
     return *products;
+  } else if constexpr (kSize == 4 && kAligned) {
+    float four[4];
+    memcpy(four, __builtin_assume_aligned(products, sizeof four), sizeof four);
+    return (four[0] + four[1]) + (four[2] + four[3]);
   } else {
-    return tree_sum<kSize / 2>(products) + tree_sum<kSize / 2>(products + kSize / 2);
+    return tree_sum<kSize / 2, kAligned>(products) + tree_sum<kSize / 2, kAligned>(products + kSize / 2);
   }
 }
 
@@ -173,7 +184,8 @@ struct PullBack {
 
   static constexpr int kBlocksAtOnce = 6;
   struct Shared {
-    float products[kPassEntries * 3 / 2];  ///< with a gap after each group, so that threads meet no banks
+    /// With a gap after each group, so that threads meet in no bank.
+    alignas(16) float products[kPassEntries * 3 / 2];
     float own[kPassEntries];
     double sums[kBlockThreads];
   };
@@ -181,11 +193,12 @@ struct PullBack {
     const Stretch chunk = table.chunks[first_chunk + index];
     const Segment segment = table.segments[chunk.segment];
     if (segment.group_shift < 0) return;
-    const float range = Ends(table, chunk.segment).range() * law.factor;
+    const float range = Ends(table.extremes, chunk.segment).range() * law.factor;
+    const uint32_t step = table.scalars->step;
     block.threads([&](int thread) { shared.sums[thread] = 0; });
     with_shift(segment.group_shift, [&](auto shift) {
       for (int begin = 0; begin < chunk.count; begin += kPassEntries)
-        sum_groups<shift.value>(block, pass_of(chunk, begin), segment, range, shared);
+        sum_groups<shift.value>(block, pass_of(chunk, begin), segment, range, step, shared);
     });
     join_threads(block, shared.sums, Add{});
     block.threads([&](int thread) {
@@ -195,17 +208,21 @@ struct PullBack {
 
   template <int kShift>
   DIFFQ_INLINE void sum_groups(const Block& block, const Stretch& pass, const Segment& segment, float range,
-                               Shared& shared) const {
-    constexpr int kSize = 1 << kShift, kGap = kShift > 0 ? 1 : 0;
+                               uint32_t step, Shared& shared) const {
+    constexpr int kSize = 1 << kShift, kMostGroups = kPassEntries >> kShift;
+    constexpr int kGap = kSize >= 8 ? 4 : kSize > 1 ? 1 : 0;
     const int64_t first_group = pass.begin >> kShift;
     const int groups = ((pass.count - 1) >> kShift) + 1;
     block.threads([&](int thread) {
       float gradient[8], noise[8];
       load_entries(segment.gradient, pass, thread, gradient);
       // Under way while the noise is drawn.
-      for (int group = thread; group < groups; group += kBlockThreads)
-        shared.own[group] = load_constant(segment.own + first_group + group);
-      draw_entries(law, table.scalars->step, pass, thread, noise);
+      DIFFQ_UNROLL
+      for (int first = 0; first < kMostGroups; first += kBlockThreads) {
+        const int group = first + thread;
+        if (group < groups) shared.own[group] = load_constant(segment.own + first_group + group);
+      }
+      draw_entries(law, step, pass, thread, noise);
       float* products = shared.products + entry_of(thread, 0) + kGap * local_group(kShift, thread, 0);
       DIFFQ_UNROLL
       for (int k = 0; k < 8; ++k) products[16 * k + kGap * ((16 * k) >> kShift)] = gradient[k] * noise[k];
@@ -213,8 +230,11 @@ struct PullBack {
     block.threads([&](int thread) {
       float* own_gradient = segment.own_gradient + first_group;
       double sum = 0;
-      for (int group = thread; group < groups; group += kBlockThreads) {
-        const float dot = tree_sum<kSize>(shared.products + group * (kSize + kGap));
+      DIFFQ_UNROLL
+      for (int first = 0; first < kMostGroups; first += kBlockThreads) {
+        const int group = first + thread;
+        if (group >= groups) break;
+        const float dot = tree_sum<kSize, kGap == 4>(shared.products + group * (kSize + kGap));
         float scale, slope;
         group_scale(law.map, shared.own[group], scale, slope);
         own_gradient[group] = range > 0 ? range * dot * slope : 0.0f;
@@ -226,35 +246,21 @@ struct PullBack {
 };
 
 /// The range is max - min of the weights: its gradient goes to the largest (+) and smallest (-) entries, in
-/// equal parts. Most chunks have none of them: a block looks for those that do.
-struct SpreadRangeGradient {
+/// equal parts, which this works out. A segment a block.
+struct FinishRange {
   ModelTable table;
   float factor;  ///< NoiseLaw's
-  int32_t first_chunk, last_chunk;
+  int32_t first_segment;
 
-  static constexpr int kChunks = 16;  ///< a block
   struct Sums {
     double gradient, smallest, largest;  ///< of the range; entries that are the ends
   };
   struct Shared {
-    uint32_t ties[kChunks];
     Sums sums[kBlockThreads];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
-    const int64_t first = first_chunk + index * kChunks;
-    block.threads([&](int thread) {
-      if (thread < kChunks)
-        shared.ties[thread] = first + thread < last_chunk ? table.ties[first + thread] : 0;
-    });
-    for (int k = 0; k < kChunks; ++k) {
-      if (shared.ties[k] != 0) spread(block, table.chunks[first + k], shared);
-    }
-  }
-
-  DIFFQ_INLINE void spread(const Block& block, const Stretch& chunk, Shared& shared) const {
-    const Segment segment = table.segments[chunk.segment];
-    const Ends ends(table, chunk.segment);
-    if (!(ends.range() > 0)) return;
+    const int32_t which = first_segment + static_cast<int32_t>(index);
+    const Segment segment = table.segments[which];
     block.threads([&](int thread) {
       double sum = 0, smallest = 0, largest = 0;
       for (int k = thread; k < segment.sum_count; k += kBlockThreads)
@@ -270,18 +276,50 @@ struct SpreadRangeGradient {
       return Sums{a.gradient + b.gradient, a.smallest + b.smallest, a.largest + b.largest};
     });
     block.threads([&](int thread) {
+      if (thread != 0) return;
       const Sums all = shared.sums[0];
       const double range_gradient = all.gradient * static_cast<double>(factor);
-      const float up = static_cast<float>(range_gradient / all.largest);
-      const float down = static_cast<float>(range_gradient / all.smallest);
+      table.end_gradients[2 * which] = static_cast<float>(-range_gradient / all.smallest);
+      table.end_gradients[2 * which + 1] = static_cast<float>(range_gradient / all.largest);
+    });
+  }
+};
+
+/// And this adds it. Most chunks have no such entry: a block looks for those that do.
+struct SpreadRangeGradient {
+  ModelTable table;
+  int32_t first_chunk, last_chunk;
+
+  static constexpr int kChunks = 16;  ///< a block
+  struct Shared {
+    uint32_t ties[kChunks];
+  };
+  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const int64_t first = first_chunk + index * kChunks;
+    block.threads([&](int thread) {
+      if (thread < kChunks)
+        shared.ties[thread] = first + thread < last_chunk ? table.ties[first + thread] : 0;
+    });
+    for (int k = 0; k < kChunks; ++k) {
+      if (shared.ties[k] != 0) spread(block, table.chunks[first + k]);
+    }
+  }
+
+  DIFFQ_INLINE void spread(const Block& block, const Stretch& chunk) const {
+    const Segment segment = table.segments[chunk.segment];
+    const Ends ends(table.extremes, chunk.segment);
+    if (!(ends.range() > 0)) return;
+    const float to_low = table.end_gradients[2 * chunk.segment],
+                to_high = table.end_gradients[2 * chunk.segment + 1];
+    block.threads([&](int thread) {
       for (int first = thread; first < chunk.count; first += kPassEntries) {
         float weights[8];
         load_strided(segment.master, chunk, first, weights);
         DIFFQ_UNROLL
         for (int k = 0; k < 8; ++k) {
           float* gradient = segment.gradient + chunk.begin + first + k * kBlockThreads;
-          if (weights[k] == ends.high) *gradient += up;
-          if (weights[k] == ends.low) *gradient -= down;
+          if (weights[k] == ends.high) *gradient += to_high;
+          if (weights[k] == ends.low) *gradient += to_low;
         }
       }
     });

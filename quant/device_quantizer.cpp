@@ -96,8 +96,10 @@ void DeviceQuantizer::fill_table() {
                    upload(rows.chunks, options.device()),
                    upload(rows.pieces, options.device()),
                    at::zeros({2 * count(rows.segments)}, options.dtype(at::kInt)),
+                   at::zeros({2 * count(rows.chunks)}, options.dtype(at::kInt)),
                    at::zeros({count(rows.chunks)}, options.dtype(at::kInt)),
                    at::zeros({rows.sums}, options.dtype(at::kDouble)),
+                   at::zeros({2 * count(rows.segments)}, options),
                    at::zeros({sizeof(StepScalars)}, options.dtype(at::kByte))};
   const auto memory = [&](size_t i) { return table_memory_[i].mutable_data_ptr(); };
   table_.segments = static_cast<const Segment*>(memory(0));
@@ -107,9 +109,11 @@ void DeviceQuantizer::fill_table() {
   table_.pieces = static_cast<const Stretch*>(memory(2));
   table_.piece_entries = kPieceEntries;
   table_.extremes = static_cast<uint32_t*>(memory(3));
-  table_.ties = static_cast<uint32_t*>(memory(4));
-  table_.sums = static_cast<double*>(memory(5));
-  table_.scalars = static_cast<StepScalars*>(memory(6));
+  table_.chunk_extremes = static_cast<uint32_t*>(memory(4));
+  table_.ties = static_cast<uint32_t*>(memory(5));
+  table_.sums = static_cast<double*>(memory(6));
+  table_.end_gradients = static_cast<float*>(memory(7));
+  table_.scalars = static_cast<StepScalars*>(memory(8));
   sent_ = {};
   segments_ = std::move(rows.segments);
   if (method_.method == Method::diffq) widths_ = at::zeros({rows.groups}, options.dtype(at::kByte));

@@ -16,7 +16,7 @@ struct Round {
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared&) const {
     const Stretch chunk = table.chunks[index];
     const Segment segment = table.segments[chunk.segment];
-    const Ends ends(table, chunk.segment);
+    const Ends ends(table.extremes, chunk.segment);
     for_entries(block, chunk, [&](int64_t i) {
       const int width = widths == nullptr ? bits : widths[segment.first_group + group_of(segment, i)];
       const Grid grid{ends.low, ends.high, Grid::top_of(width)};

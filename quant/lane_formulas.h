@@ -20,9 +20,13 @@ DIFFQ_INLINE F polynomial(const float (&ascending)[kCount], F x) {
   return value;
 }
 
-DIFFQ_CONSTANT float kScaledSine[3] = {kSine[0] * 0x1p-11f, kSine[1] * 0x1p-33f, kSine[2] * 0x1p-55f};
-DIFFQ_CONSTANT float kScaledCosine[4] = {kCosine[0], kCosine[1] * 0x1p-22f, kCosine[2] * 0x1p-44f,
-                                         kCosine[3] * 0x1p-66f};
+// The coefficients of noise.h times powers of two, which change no bit and spare instructions.
+DIFFQ_CONSTANT float kScaledSine[3] = {kSine[0] * 0x1p-10f, kSine[1] * 0x1p-30f, kSine[2] * 0x1p-50f};
+DIFFQ_CONSTANT float kScaledCosine[4] = {kCosine[0], kCosine[1] * 0x1p-20f, kCosine[2] * 0x1p-40f,
+                                         kCosine[3] * 0x1p-60f};
+/// -ln(1 - 2h) / 2 = h + h² P(h)
+DIFFQ_CONSTANT float kHalfLog[6] = {kLog[0] * -2, kLog[1] * 4,   kLog[2] * -8,
+                                    kLog[3] * 16, kLog[4] * -32, kLog[5] * 64};
 /// e^x = Σ x^k / k!
 DIFFQ_CONSTANT float kExp[8] = {1.f, 1.f, 1.f / 2, 1.f / 6, 1.f / 24, 1.f / 120, 1.f / 720, 1.f / 5040};
 
@@ -34,20 +38,21 @@ DIFFQ_INLINE void uniform_pair(I word, F& first, F& second) {
   second = to_float((word >> 15) | splat(1)) * splat(0x1p-17f);
 }
 
-/// The square of Box-Muller's radius, halved: from 2^-22 to 21 ln 2 / 2.
+/// The square of Box-Muller's radius, halved: from 2^-22 to 21 ln 2 / 2. It is -ln(u) / 2 of u = 2^e m, where
+/// u is in (0, 1) and m in [sqrt(1/2), sqrt(2)).
 DIFFQ_INLINE F radius_squared(I word) {
-  const F u = to_float(shift_right_logical(word, 11) | splat(1));
-  const I split = as_int(u) - splat(kSqrtHalfBits);
-  const F t = as_float((split & splat(0x7fffff)) + splat(kSqrtHalfBits)) - splat(1.0f);
-  const F log_m = fma(t * t, polynomial(kLog, t), t);
-  return fma(to_float(splat(21) - (split >> 23)), splat(kHalfLn2), splat(-.5f) * log_m);
+  // The word's upper 20 bits are the last ones of 8 + u - 2^-21.
+  const F u = as_float(shift_right_logical(word, 12) + splat(0x41000000)) - splat(8 - 0x1p-21f);
+  const I exponent = (as_int(u) - splat(kSqrtHalfBits)) & splat(~0x7fffff);  // e 2^23
+  const F h = fma(as_float(as_int(u) - exponent), splat(-.5f), splat(.5f));  // (1 - m) / 2, exact
+  return fma(to_float(exponent), splat(kHalfLn2 * -0x1p-23f), fma(h * h, polynomial(kHalfLog, h), h));
 }
 
 /// Two of N(0, 1) / 2 from a word.
 DIFFQ_INLINE void gaussian_pair(I word, F& first, F& second) {
   const F radius = sqrt(radius_squared(word));
-  // x is 2^11 times that of noise_at and the coefficients make up for it: powers of two change no bit.
-  const F x = to_float(((word << 22) >> 21) | splat(1));
+  // 2^10 times noise_at's x, from the lower ten bits.
+  const F x = fma(to_float(word << 22), splat(0x1p-22f), splat(0.5f));
   const F y = x * x;
   F sine = x * polynomial(kScaledSine, y);
   F cosine = flip_sign_where_bit<11>(word, polynomial(kScaledCosine, y));
@@ -85,7 +90,7 @@ DIFFQ_INLINE F exp2(F x) {
 /// σ(logit), and 1 - σ(logit), exact where it is small.
 DIFFQ_INLINE void sigmoid(F logits, F& upper, F& lower) {
   const F decay = exp(splat(0.0f) - logits);
-  upper = splat(1.0f) / (splat(1.0f) + decay);
+  upper = reciprocal(splat(1.0f) + decay);
   lower = decay * upper;
 }
 
@@ -96,7 +101,7 @@ DIFFQ_INLINE void group_scale(const GroupMap& map, F logits, F& scale, F& slope)
   sigmoid(logits, upper, lower);
   if (map.parametrisation == Parametrisation::bits) {
     const F bits = splat(map.max_bits) * upper + splat(map.min_bits) * lower;
-    scale = one / (exp2(bits) - one);
+    scale = reciprocal(exp2(bits) - one);
     // ∂/∂b of 1 / (2^b - 1) is -ln2 2^b / (2^b - 1)² = -ln2 scale (1 + scale)
     slope = splat(-.693147181f * (map.max_bits - map.min_bits)) * (scale * (one + scale)) * (upper * lower);
   } else {

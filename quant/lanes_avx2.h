@@ -59,6 +59,7 @@ DIFFQ_INLINE I shift_right_logical(I x, int bits) {
 DIFFQ_INLINE F fma(F a, F b, F c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+DIFFQ_INLINE F reciprocal(F a) { return splat(1.0f) / a; }
 DIFFQ_INLINE F sqrt(F a) { return {_mm256_sqrt_ps(a.low), _mm256_sqrt_ps(a.high)}; }
 DIFFQ_INLINE F lane_min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
 DIFFQ_INLINE F lane_max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }

@@ -24,6 +24,7 @@ DIFFQ_INLINE I shift_right_logical(I x, int bits) {
   return (I)_mm512_srli_epi32((__m512i)x, static_cast<unsigned>(bits));
 }
 DIFFQ_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+DIFFQ_INLINE F reciprocal(F a) { return splat(1.0f) / a; }
 DIFFQ_INLINE F sqrt(F a) { return _mm512_sqrt_ps(a); }
 DIFFQ_INLINE F lane_min(F a, F b) { return _mm512_min_ps(a, b); }
 DIFFQ_INLINE F lane_max(F a, F b) { return _mm512_max_ps(a, b); }

@@ -31,6 +31,7 @@ DIFFQ_INLINE F fma(F a, F b, F c) {
   for (int k = 0; k < 16; ++k) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
   return c;
 }
+DIFFQ_INLINE F reciprocal(F a) { return splat(1.0f) / a; }
 DIFFQ_INLINE F sqrt(F a) {
   for (int k = 0; k < 16; ++k) a[k] = __builtin_sqrtf(a[k]);
   return a;

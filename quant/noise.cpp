@@ -30,7 +30,8 @@ float gaussian_noise(uint32_t word, bool second) {
 
 float noise_at(const NoiseSource& source, int64_t i) {
   if (source.given) return source.given[i];
-  const PhiloxWords words = noise_words(PhiloxKeys::of(source.seed), source.step, source.tensor, i);
+  const PhiloxWords words =
+      noise_words(PhiloxKeys::of(source.seed), source.step, source.tensor, noise_counter(i));
   const uint32_t word = words.word[(i >> 5) & 3];
   const bool second = (i >> 4) & 1;
   return source.kind == NoiseKind::uniform ? uniform_noise(word, second) : gaussian_noise(word, second);

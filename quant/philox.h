@@ -52,9 +52,13 @@ DIFFQ_INLINE PhiloxWords philox(PhiloxWords counter, const PhiloxKeys& keys) {
 }
 
 /// The counter of entry i of a tensor, and of the 7 others that lie 16 apart in its block of 128.
-DIFFQ_INLINE PhiloxWords noise_words(const PhiloxKeys& keys, uint32_t step, uint32_t tensor, int64_t i) {
-  const uint64_t index = 16 * (static_cast<uint64_t>(i) / 128) + (static_cast<uint64_t>(i) & 15);
-  return philox({static_cast<uint32_t>(index), tensor, step, static_cast<uint32_t>(index >> 32)}, keys);
+DIFFQ_INLINE uint64_t noise_counter(int64_t i) {
+  return 16 * (static_cast<uint64_t>(i) / 128) + (static_cast<uint64_t>(i) & 15);
+}
+
+DIFFQ_INLINE PhiloxWords noise_words(const PhiloxKeys& keys, uint32_t step, uint32_t tensor,
+                                     uint64_t counter) {
+  return philox({static_cast<uint32_t>(counter), tensor, step, static_cast<uint32_t>(counter >> 32)}, keys);
 }
 
 }  // namespace diffq

@@ -20,6 +20,8 @@ def compiled(file, *flags):
         return open(out, "rb").read().decode(errors="replace"), done.stderr
 
 
+GUESSES = (("rsqrt.approx.ftz.f32", r"Noise|PullBack|CutGroups"),
+           ("rcp.approx.ftz.f32", r"Noise|PullBack|CutGroups|SizeGradient|ClipEnds"))
 OPERATION = r"^\s+(?:@\S+\s+)?((?:add|sub|mul|fma|mad|div|rcp|sqrt|rsqrt|ex2|lg2|sin|cos)\.\S*f(?:32|64))\s"
 
 
@@ -34,8 +36,9 @@ def check(file):
     # Judge alone calls pow, which CUDA's library makes of anything it likes.
     ours = [text for text in functions if not re.search(r"Judge|pow", text.split("{")[0])]
     operations = [operation for text in ours for operation in re.findall(OPERATION, text, re.M)
-                  # The guess that sqrt (lanes_one.h) makes exact; of normal numbers, which the noise's radii are.
-                  if not (operation == "rsqrt.approx.ftz.f32" and re.search(r"Noise|PullBack|CutGroups", text.split("{")[0]))]
+                  # The guesses that sqrt and reciprocal (lanes_one.h) make exact; of normal numbers, which the noise's radii
+                  # and the groups' levels are.
+                  if not any(operation == guess and re.search(kernels, text.split("{")[0]) for guess, kernels in GUESSES)]
     assert len(ours) > 3 and operations, "no arithmetic found"
     wrong = sorted(set(filter(is_wrong, operations)))
     assert not wrong, f"{file}: {wrong}"

@@ -31,6 +31,7 @@ class OneTensor {
     const int64_t n = weights.numel();
     append_chunks(0, n, chunks_);
     const auto chunks = static_cast<int32_t>(chunks_.size());
+    chunk_extremes_.resize(2 * chunks_.size());
     ties_.resize(chunks_.size());
     sums_.resize(chunks_.size());
     segment_ = {master.const_data_ptr<float>(),
@@ -50,8 +51,19 @@ class OneTensor {
                 0,
                 chunks,
                 bf16};
-    table = {&segment_,    1,         chunks_.data(), chunks, nullptr, extremes_, ties_.data(),
-             sums_.data(), &scalars_, 16384,          false};
+    table = {&segment_,
+             1,
+             chunks_.data(),
+             chunks,
+             nullptr,
+             extremes_,
+             chunk_extremes_.data(),
+             ties_.data(),
+             sums_.data(),
+             end_gradients_,
+             &scalars_,
+             16384,
+             false};
   }
 
   void add_noise() {
@@ -68,9 +80,10 @@ class OneTensor {
  private:
   at::Tensor gradient_, own_, own_gradient_;
   std::vector<Stretch> chunks_;
-  std::vector<uint32_t> ties_;
+  std::vector<uint32_t> chunk_extremes_, ties_;
   std::vector<double> sums_;
   uint32_t extremes_[2] = {};
+  float end_gradients_[2] = {};
   StepScalars scalars_{};
   Segment segment_{};
 };
@@ -97,6 +110,44 @@ TEST(DeviceKernels, RootsOfAllRadiiAreRoundedToNearest) {
   EXPECT_LE(wrong, 1);
   EXPECT_GT(least, 1e-7f);
   EXPECT_LT(most, 8);
+}
+
+/// Whatever guess a GPU begins with (rcp.approx is off by at most one place of a float, PTX ISA 9.7.3) but
+/// 1/2 for the number below 2. It is not the GPU's: this is how its division works too, for such numbers, and
+/// that rounds to nearest. The numbers of one octave stand for those of all.
+TEST(DeviceKernels, ReciprocalsAreRoundedToNearest) {
+  int64_t guesses = 0, wrong = 0;
+  for (float a = 1; a < 2; a = std::nextafter(a, 2.0f)) {
+    const float nearest = 1 / a, below = std::nextafter(nearest, 0.0f), above = std::nextafter(nearest, 2.0f);
+    const double exact = 1 / double{a}, place = double{nearest} - double{below};
+    for (const float guess : {below, nearest, above}) {
+      if (std::abs(double{guess} - exact) > place) continue;
+      ++guesses;
+      if (reciprocal_from_guess(a, guess) == nearest) continue;
+      ++wrong;
+      EXPECT_EQ(a, 0x1.fffffep0f);
+      EXPECT_EQ(guess, 0.5f);
+    }
+  }
+  EXPECT_GT(guesses, 2 << 22);
+  EXPECT_LE(wrong, 1);
+}
+
+/// Every radius with some angle, and every angle with some radius: they share no bits.
+TEST(DeviceKernels, NoiseOfAWordIsTheSpecifications) {
+  const auto differs = [](uint32_t word) {
+    float first = 0, second = 0;
+    gaussian_pair(static_cast<int32_t>(word), first, second);
+    if (first != gaussian_noise(word, false) || second != gaussian_noise(word, true)) return 1;
+    uniform_pair(static_cast<int32_t>(word), first, second);
+    return first != uniform_noise(word, false) || second != uniform_noise(word, true) ? 1 : 0;
+  };
+  int64_t different = 0;
+  for (uint32_t radius = 0; radius < 1u << 20; ++radius)
+    different += differs(radius << 12 | (radius * 0x9E3779B9u) >> 20);
+  for (uint32_t angle = 0; angle < 1u << 12; ++angle)
+    different += differs((angle * 0x9E3779B9u) << 12 | angle);
+  EXPECT_EQ(different, 0);
 }
 
 TEST(DeviceKernels, Bf16WeightsAreTheRoundedOnes) {

@@ -23,7 +23,7 @@ std::vector<at::Tensor> many_tensors() {
   for (const int64_t n : {1, 5, 16, 127, 128, 2048, 2049, 8192, 8193, 10'240, 16384, 40'001})
     tensors.push_back(random_weights(n, seed++));
   tensors.push_back(at::full({300}, 0.25));  // no range
-  at::Tensor ties = random_weights(5000, seed++).clamp(-0.3, 0.3);
+  at::Tensor ties = random_weights(20'000, seed++).clamp(-0.3, 0.3);
   tensors.push_back(ties);
   at::Tensor zeros = random_weights(4000, seed).clamp_min(0);  // its smallest entries are 0 and -0
   zeros.slice(0, 0, 4000, 7).fill_(-0.0f);
