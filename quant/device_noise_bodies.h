@@ -184,7 +184,7 @@ struct PullBack {
 
   static constexpr int kBlocksAtOnce = 6;
   struct Shared {
-    /// With a gap after each group, so that threads meet in no bank.
+    /// With a gap after each group, so that threads that read meet in no bank.
     alignas(16) float products[kPassEntries * 3 / 2];
     float own[kPassEntries];
     double sums[kBlockThreads];

@@ -15,12 +15,12 @@
 #include "trainer/model_file.h"
 #include "trainer/rank_check.h"
 #include "trainer/recalibrate.h"
+#include "trainer/run_checkpoints.h"
 #include "trainer/run_measures.h"
 #include "trainer/run_record.h"
 #include "trainer/schedule.h"
 #include "trainer/step_graph.h"
 #include "trainer/train_step.h"
-#include "trainer/training_state.h"
 #include "trainer/weight_average.h"
 
 namespace diffq {
@@ -93,10 +93,7 @@ class Training {
   std::optional<RankCheck> rank_check_;  ///< where there is more than one
   RunRecord record_;
   TrainingState state_;
-  std::optional<TrainingCheckpoints> checkpoints_;
-  std::optional<CheckpointWriter> writer_;  ///< on rank 0, where checkpoints are wanted
-  Snapshot copied_;                         ///< where they are copied only
-  Clock::time_point last_checkpoint_ = Clock::now();
+  std::optional<RunCheckpoints> checkpoints_;
   std::string failure_;  ///< of this rank, not yet known to the group
 };
 
@@ -138,29 +135,15 @@ void Training::prepare() {
                   context_.device.is_cpu() ? context_.make_graph : make_cuda_graph);
     if (spec_.train.ema > 0) average_.emplace(store_, spec_.train.ema);
     if (communicator_.size() > 1 && spec_.train.rank_check_steps > 0) rank_check_.emplace(store_);
+    checkpoints_.emplace(spec_, context_, communicator_, store_, *step_, average_ ? &*average_ : nullptr);
   });
   agree();
   restore();
 }
 
 void Training::restore() {
-  if (context_.checkpoint_folder.empty() && !context_.copies_state) return;
-  std::vector<NamedTensor> tensors = state_tensors(store_, *step_);
-  if (average_) {
-    for (const auto& [name, tensor] : average_->averages()) tensors.push_back({"average/" + name, tensor});
-  }
-  checkpoints_.emplace(context_.checkpoint_folder, context_.run_id, store_, *step_, std::move(tensors));
-  if (context_.copies_state) return;
-  TrainingCheckpoints::Restored restored = checkpoints_->restore(communicator_);
-  alone([&] {
-    if (communicator_.rank() != 0) return;
-    writer_.emplace(context_.checkpoint_folder);
-    for (const std::string& warning : restored.warnings) context_.on_warning(warning);
-    if (!restored.file.empty()) {
-      const TrainingState& from = restored.state;
-      context_.on_resume({restored.file, from.epoch + 1, from.epoch_steps, from.epochs});
-    }
-  });
+  TrainingCheckpoints::Restored restored = checkpoints_->restore();
+  alone([&] { checkpoints_->begin(restored); });
   agree();
   if (!restored.file.empty()) state_ = std::move(restored.state);
 }
@@ -175,36 +158,13 @@ void Training::compare_ranks() {
   rank_check_->compare(hashes, communicator_);
 }
 
-/// Between two steps, and only on rank 0: all ranks have the same state. Where the last one is still being
-/// written, training does not wait for the disk. `wanted`: whether or not it is time.
 void Training::keep_checkpoint(bool wanted) {
-  if (context_.copies_state && copied_.memory.empty()) checkpoints_->copy(state_, copied_);
-  if (!writer_ || writer_->busy() || !failure_.empty()) return;
-  const auto pause = std::chrono::duration<double, std::ratio<60>>(spec_.train.checkpoint_minutes);
-  if (!wanted && Clock::now() - last_checkpoint_ < pause) return;
-  last_checkpoint_ = Clock::now();
-  alone([&] {
-    // The tensors have the last step in them, which on a GPU the host has not counted yet.
-    TrainingState state = state_;
-    if (const auto last = step_->peek()) state.add(*last);
-    writer_->write([&](Snapshot& snapshot) {
-      checkpoints_->copy(state, snapshot);
-      communicator_.check();
-    });
-    const std::string problem = writer_->take_problem();
-    if (!problem.empty()) context_.on_warning(problem + "; the checkpoint before it stays");
-  });
+  if (!failure_.empty()) return;
+  alone([&] { checkpoints_->keep(state_, wanted); });
 }
 
 void Training::stop() {
-  if (writer_) writer_->wait();
-  keep_checkpoint(/*wanted=*/true);
-  alone([&] {
-    if (!writer_) return;
-    writer_->wait();
-    const std::string problem = writer_->take_problem();
-    if (!problem.empty()) context_.on_warning(problem + "; the run will go on from the checkpoint before it");
-  });
+  if (failure_.empty()) alone([&] { checkpoints_->keep_last(state_); });
   agree();
   throw RunStopped("stopped in epoch " + std::to_string(state_.epoch + 1) + " after step " +
                    std::to_string(state_.epoch_steps));

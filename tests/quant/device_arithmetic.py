@@ -20,8 +20,8 @@ def compiled(file, *flags):
         return open(out, "rb").read().decode(errors="replace"), done.stderr
 
 
-GUESSES = (("rsqrt.approx.ftz.f32", r"Noise|PullBack|CutGroups"),
-           ("rcp.approx.ftz.f32", r"Noise|PullBack|CutGroups|SizeGradient|ClipEnds"))
+GUESSES = (("rsqrt.approx.ftz.f32", r"Noise|PullBack(?!Scale)|CutGroups"),
+           ("rcp.approx.ftz.f32", r"Noise|PullBack(?!Scale)|CutGroups|SizeGradient|ClipEnds"))
 OPERATION = r"^\s+(?:@\S+\s+)?((?:add|sub|mul|fma|mad|div|rcp|sqrt|rsqrt|ex2|lg2|sin|cos)\.\S*f(?:32|64))\s"
 
 

@@ -273,10 +273,11 @@ TEST(DeviceDiffQ, FrozenBitsAreThoseOfTheCpu) {
 }
 
 TEST(DeviceDiffQ, RefusesWhatIsForTheCpuAlone) {
-  MethodSpec by_channel = diffq_method(8), vanishing = diffq_method(8);
+  MethodSpec by_channel = diffq_method(8), vanishing = diffq_method(8), as_good_as_vanishing = vanishing;
   by_channel.range = RangeOf::channel;
   vanishing.min_bits = 0;
-  for (const MethodSpec& method : {by_channel, vanishing})
+  as_good_as_vanishing.min_bits = 5e-8;
+  for (const MethodSpec& method : {by_channel, vanishing, as_good_as_vanishing})
     EXPECT_THROW(DeviceQuantizer(method, {}, test_kernels()), std::invalid_argument);
 }
 
