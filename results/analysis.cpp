@@ -219,9 +219,10 @@ void add_method(const Data& data, const std::vector<Sample>& means, const std::s
     }
   }
   result.fronts.push_back(std::move(front));
+  const bool judged = std::ranges::any_of(rows, [&](size_t row) { return !std::isnan(means[row].loss); });
   for (size_t i = 0; i < kLossPercents.size(); ++i) {
     Compression compression{
-        method, kLossPercents[i], most_compressed(means, rows, loss(kLossPercents[i])), {}, {}};
+        method, kLossPercents[i], judged, most_compressed(means, rows, loss(kLossPercents[i])), {}, {}};
     if (compression.row) {
       const size_t row = *compression.row;
       compression.ratio.value = means[row].ratio;

@@ -39,6 +39,7 @@ struct MethodFront {
 struct Compression {
   std::string method;
   double loss_percent = 0;
+  bool judged = false;         ///< whether any run is done whose fp32 run is too
   std::optional<size_t> row;   ///< none: no setting keeps within the limit
   Estimate ratio, difference;  ///< difference: metric − metric_fp32 of that row
 };

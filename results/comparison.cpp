@@ -13,10 +13,14 @@ using nlohmann::json;
 
 constexpr std::array kMethodOrder{"fp32", "ptq", "qat", "lsq", "diffq"};
 
+json config_of(const RunRow& run) {
+  json config = json::parse(run.config_json, nullptr, false);
+  return config.is_object() ? config : json{{"config", run.config_json}};
+}
+
 /// The run's specification without its seed: runs with the same are averaged.
 json settings_of(const RunRow& run) {
-  json config = json::parse(run.config_json, nullptr, false);
-  if (!config.is_object()) config = {{"config", run.config_json}};
+  json config = config_of(run);
   config.erase("seed");
   // The id of the fp32 run that this one starts from: of the same settings, and another for each seed.
   config.erase("start");
@@ -48,7 +52,8 @@ struct Entry {
   json settings;
 };
 
-/// Says of each row of one method what tells it from the others, apart from λ and bits, which have columns.
+/// Says of each row of one method what tells it from the others, apart from λ and bits, which have columns; a
+/// target, which stands in λ's place and has none, even of a single row.
 void name_settings(const std::vector<Entry*>& same_method) {
   std::map<std::string, std::vector<json>> values;
   for (const Entry* entry : same_method) {
@@ -59,7 +64,8 @@ void name_settings(const std::vector<Entry*>& same_method) {
     const bool shared = found.size() == same_method.size() &&
                         std::all_of(found.begin(), found.end(), [&](const json& v) { return v == found[0]; });
     // The group size is a column of its own too; the specification's word for it would only repeat it.
-    if (shared || path == "/method/group_size" || path == "/method/lambda" || path == "/method/bits")
+    if ((shared && path != "/method/target_mb") || path == "/method/group_size" || path == "/method/lambda" ||
+        path == "/method/bits")
       continue;
     const std::string name = path.substr(path.find_last_of('/') + 1);
     for (Entry* entry : same_method) {
@@ -103,6 +109,7 @@ Comparison compare_one(const std::vector<RunRow>& runs) {
     entry.row.method = run.method;
     entry.row.lambda = run.lambda;
     entry.row.bits = run.bits;
+    entry.row.starts_trained |= config_of(run).contains("start");
     (run.status == "done"     ? entry.row.done
      : run.status == "failed" ? entry.row.failed
                               : entry.row.pending)

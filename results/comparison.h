@@ -22,6 +22,7 @@ struct ComparisonRow {
   std::string method;
   double lambda = kNotApplicable, bits = kNotApplicable;
   std::string setting;  ///< what else tells rows of the same method from each other: "group_size=16", or ""
+  bool starts_trained = false;  ///< from another run's weights, or a file's
   std::vector<RunRow> done, failed, pending;
   Spread metric, size_mb, ratio, mean_bits;  ///< over the runs that are done
   Spread difference;                         ///< metric − metric_fp32 of the same seed

@@ -77,10 +77,14 @@ std::string baseline_wins(const Comparison& comparison, const ComparisonRow& row
   std::string text = row.method + " at " + label(row) + " beats DiffQ at " + label(diffq) + ": " +
                      shown_size(row.size_mb.mean) + " against " + shown_size(diffq.size_mb.mean) + ", and " +
                      comparison.metric_name + " better by " + fixed(better, 2);
-  if (row.metric.count < 2 || diffq.metric.count < 2) return text + " (one seed, no spread to judge it by).";
+  const std::string start = row.method != "ptq" && row.starts_trained && !diffq.starts_trained
+                                ? " Its runs start from trained weights, DiffQ's do not."
+                                : "";
+  if (row.metric.count < 2 || diffq.metric.count < 2)
+    return text + " (one seed, no spread to judge it by)." + start;
   const double spread = std::max(row.metric.deviation, diffq.metric.deviation);
   return text + (better > spread ? ", more than" : ", within") + " the seeds' spread of " + fixed(spread, 2) +
-         ".";
+         "." + start;
 }
 
 /// Of each baseline method the row that beats DiffQ by the most.
@@ -108,7 +112,7 @@ std::vector<std::string> baselines_that_win(const Comparison& comparison) {
 
 /// "diffq 9.61 times (λ 10, 2 seeds, 95 % interval 6.51 to 9.61)"
 std::string compression_text(const Comparison& comparison, const Compression& compression) {
-  if (!compression.row) return compression.method + " none";
+  if (!compression.row) return compression.method + (compression.judged ? " none" : " not known yet");
   const ComparisonRow& row = comparison.rows[*compression.row];
   std::string text = compression.method + " " + fixed(compression.ratio.value, 2) + " times (" + label(row) +
                      ", " + seeds(row.metric.count);

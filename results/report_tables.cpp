@@ -136,7 +136,8 @@ Table compression_table(const Comparison& comparison, const Analysis& analysis) 
       if (compression.loss_percent != percent) continue;
       const std::string limit = fixed(percent, 1) + " %";
       if (!compression.row) {
-        table.lines.push_back({limit, compression.method, "none keeps within it", "", "", ""});
+        table.lines.push_back({limit, compression.method,
+                               compression.judged ? "none keeps within it" : "not known yet", "", "", ""});
         continue;
       }
       const ComparisonRow& row = comparison.rows[*compression.row];

@@ -198,6 +198,12 @@ TEST(Comparison, RunsOfDifferentSettingsAreNotAveraged) {
                                                     {"λ 1, group_size=16, noise=gaussian", 97}}));
 }
 
+TEST(Comparison, ATargetIsNamedEvenWhereThereIsOneAlone) {
+  RunRow run = run_of("diffq", kNotApplicable, 1, 99, 99, 0.05);
+  run.config_json = R"({"seed": 1, "method": {"target_mb": 0.05}})";
+  EXPECT_EQ(label(compare({run})[0].rows[0]), "target_mb=0.05");
+}
+
 std::vector<std::string> findings_of(const std::vector<RunRow>& runs) {
   const Comparison comparison = compare(runs)[0];
   return findings(comparison, analyse(comparison));
@@ -284,6 +290,27 @@ TEST(Findings, ABaselineThatBeatsDiffqIsSaid) {
   EXPECT_NE(said(98.15, 0.3)[0].find("better by 0.05, within the seeds' spread of 0.14."), std::string::npos);
   EXPECT_TRUE(said(98.1, 0.3).empty()) << "equal is not better";
   EXPECT_TRUE(said(98.3, 0.5).empty()) << "larger than the one, worse than the other";
+}
+
+TEST(Findings, ABaselineThatWasTrainedForLongerIsSaid) {
+  std::vector<RunRow> runs =
+      numbered({run_of("diffq", 2, 1, 98, 99, 0.4), run_of("lsq", 4, 1, 98.5, 99, 0.3)});
+  const auto start = [&](size_t i) { runs[i].config_json = R"({"seed": 1, "start": "0123456789ab"})"; };
+  const auto said = [&] { return findings_of(runs)[1]; };
+  EXPECT_TRUE(said().ends_with("no spread to judge it by).")) << said();
+  start(1);
+  EXPECT_TRUE(said().ends_with(" Its runs start from trained weights, DiffQ's do not.")) << said();
+  start(0);
+  EXPECT_TRUE(said().ends_with("no spread to judge it by).")) << said();
+}
+
+TEST(Findings, WhatHasNotRunIsNotCalledImpossible) {
+  const auto said = [](const RunRow& diffq) {
+    return findings_of({run_of("qat", 4, 1, 50, 99, 0.2), diffq}).front();
+  };
+  EXPECT_EQ(said(pending(run_of("diffq", 2, 1, 98, 99, 0.4))),
+            "Smaller than fp32 at a loss of at most 1 % of its accuracy %: qat none; diffq not known yet.");
+  EXPECT_NE(said(run_of("diffq", 2, 1, 50, 99, 0.4)).find("worse than fp32"), std::string::npos);
 }
 
 TEST(Findings, OfEachMethodTheRowThatBeatsDiffqByTheMost) {
