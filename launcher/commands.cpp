@@ -85,45 +85,85 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
 
 namespace {
 
-/// One look at the folder. Returns whether somebody works in it.
-bool print_status(const std::filesystem::path& folder) {
-  size_t runs = 0;
+/// What the journal tells of the sweep's last start.
+struct LastStart {
   std::string sweep, since;
-  std::map<std::string, std::string> started;
-  const auto events = read_journal(folder / "journal.jsonl");
+  size_t runs = 0;
+  size_t done = 0, failed = 0;                    ///< those of earlier starts too
+  size_t to_run = 0, ended = 0;                   ///< of the runs that it was started for
+  std::map<std::string, nlohmann::json> started;  ///< run id to its run_started
+};
+
+LastStart last_start(const std::vector<nlohmann::json>& events) {
+  LastStart start;
   for (const auto& event : events) {
     const std::string kind = event.value("event", "");
-    if (kind == "run_started") started[event.value("run_id", "")] = event.value("time", "");
-    if (kind != "sweep_started") continue;
-    sweep = event.value("sweep", "");
-    runs = event.value("runs", size_t{0});
-    since = event.value("time", "");
-    started.clear();  // what an earlier start began is not running now
+    if (kind == "sweep_started") {
+      start = {event.value("sweep", ""),
+               event.value("time", ""),
+               event.value("runs", size_t{0}),
+               event.value("done", start.done),
+               event.value("failed", start.failed),
+               event.value("to_run", size_t{0}),
+               0,
+               {}};
+    } else if (kind == "run_started") {
+      start.started[event.value("run_id", "")] = event;
+    } else if (kind == "run_done" || kind == "run_failed") {
+      ++(kind == "run_done" ? start.done : start.failed);
+      ++start.ended;
+    }
   }
+  return start;
+}
+
+/// "about 2 h 10 min left at this pace"; "" while no pace is known.
+std::string time_left(const LastStart& start) {
+  const auto began = seconds_of(start.since), now = seconds_of(utc_now());
+  if (!began || start.ended == 0 || start.ended >= start.to_run) return "";
+  const double a_run = static_cast<double>(*now - *began) / static_cast<double>(start.ended);
+  const auto minutes =
+      static_cast<int64_t>(std::ceil(a_run * static_cast<double>(start.to_run - start.ended) / 60));
+  const auto two = [](int64_t large, const char* of_large, int64_t small, const char* of_small) {
+    return std::to_string(large) + of_large + " " + std::to_string(small) + of_small;
+  };
+  const std::string text = minutes < 60        ? std::to_string(minutes) + " min"
+                           : minutes < 24 * 60 ? two(minutes / 60, " h", minutes % 60, " min")
+                                               : two(minutes / 1440, " d", minutes % 1440 / 60, " h");
+  return "; about " + text + " left at this pace";
+}
+
+/// One look at the folder. Returns whether somebody works in it.
+bool print_status(const std::filesystem::path& folder) {
+  const auto events = read_journal(folder / "journal.jsonl");
+  const LastStart start = last_start(events);
   const auto& last = events.empty() ? nlohmann::json::object() : events.back();
   const bool ended = last.value("event", "") == "sweep_ended" &&
                      last.value("unfinished", last.value("pending", size_t{0})) == 0;
   const auto owner = lock_owner(folder);
   const bool works = owner && owner->alive();
-  size_t done = 0;
   std::string running, failed;
-  size_t running_count = 0, failed_count = 0;
+  size_t running_count = 0;
   for (const auto& [id, history] : read_histories(events)) {
-    if (history.ended && (*history.ended)["event"] == "run_done") ++done;
-    if (history.ended && (*history.ended)["event"] == "run_failed") {
-      ++failed_count;
+    if (history.ended && (*history.ended)["event"] == "run_failed")
       failed += "failed  " + id + " " + history.ended->value("reason", "") + "\n";
-    }
     if (!history.started) continue;
-    const bool now = works && started.contains(id);
-    running_count += now;
-    running += (now ? "running " : "stopped ") + id +
-               (started.contains(id) ? " since " + started.at(id) : "") + checkpoint_text(folder, id) + "\n";
+    const auto now = start.started.find(id);
+    const bool runs = works && now != start.started.end();
+    running_count += runs;
+    running += (runs ? "running " : "stopped ") + id;
+    if (now != start.started.end()) {
+      const std::string title = now->second.value("title", "");
+      running += (title.empty() ? "" : " " + title + ",") + " since " + now->second.value("time", "");
+    }
+    running += checkpoint_text(folder, id) + "\n";
   }
-  std::printf("sweep %s: %zu runs, %zu done, %zu failed, %zu running; last started %s\n", sweep.c_str(), runs,
-              done, failed_count, running_count, since.c_str());
+  const size_t known = start.done + start.failed + running_count;
+  std::printf("sweep %s: %zu runs, %zu done, %zu failed, %zu running, %zu to run; last started %s\n",
+              start.sweep.c_str(), start.runs, start.done, start.failed, running_count,
+              start.runs > known ? start.runs - known : 0, start.since.c_str());
   if (works) {
-    std::printf("worked on by %s\n", owner->text().c_str());
+    std::printf("worked on by %s%s\n", owner->text().c_str(), time_left(start).c_str());
   } else if (owner) {
     std::printf("stopped: %s is gone; the same command goes on\n", owner->text().c_str());
   } else if (!ended) {

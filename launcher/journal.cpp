@@ -77,13 +77,22 @@ std::vector<nlohmann::json> read_journal(const std::filesystem::path& path) {
   return events;
 }
 
+constexpr const char* kTimeFormat = "%Y-%m-%dT%H:%M:%SZ";
+
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
   ::gmtime_r(&now, &parts);
   char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  std::strftime(text, sizeof(text), kTimeFormat, &parts);
   return text;
+}
+
+std::optional<int64_t> seconds_of(const std::string& utc) {
+  std::tm parts{};
+  const char* end = ::strptime(utc.c_str(), kTimeFormat, &parts);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return ::timegm(&parts);
 }
 
 }  // namespace diffq

@@ -1,10 +1,8 @@
 #include "launcher/progress_line.h"
-#include "sweeps/plan.h"
 
 #include <unistd.h>
 
 #include <cstdio>
-#include <sstream>
 
 namespace diffq {
 namespace {
@@ -19,15 +17,6 @@ std::string number(double value, const char* format) {
 }
 
 }  // namespace
-
-std::string run_title(const Run& run) {
-  const RunRow row = planned_row(run, 1);
-  std::ostringstream title;
-  title << row.dataset << " " << row.model << " " << row.method;
-  if (const std::string setting = strength(run.spec.method); !setting.empty()) title << " " << setting;
-  title << " seed " << row.seed;
-  return title.str();
-}
 
 ProgressLine::ProgressLine(const SweepState& state, bool quiet)
     : state_(state),

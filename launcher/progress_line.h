@@ -38,7 +38,4 @@ class ProgressLine {
   bool changed_ = false;
 };
 
-/// "diffq λ=1 seed 2", for people.
-std::string run_title(const Run& run);
-
 }  // namespace diffq

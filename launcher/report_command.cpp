@@ -31,8 +31,12 @@ ResultFile read_together(const std::vector<std::string>& folders) {
   for (const std::string& folder : folders) {
     const auto path = fs::path(folder) / "results.h5";
     if (!fs::exists(path)) {
-      throw std::invalid_argument(folder +
-                                  ": holds no results.h5; give the --out folder of a sweep that has run");
+      throw std::invalid_argument(
+          folder +
+          (fs::exists(fs::path(folder) / "journal.jsonl")
+               ? ": holds no results.h5 yet: a sweep at work writes it within a minute, `diffq run` on "
+                 "the same folder when it ends"
+               : ": holds no results.h5; give the --out folder of a sweep that has run"));
     }
     files.push_back(read(path));
   }
@@ -57,9 +61,13 @@ std::string write_report(const ReportOptions& options, int reload_seconds) {
   const ResultFile results = read_together(options.folders);
   const Report report(results);
   const Paths paths = paths_of(options);
-  replace_file(paths.html, html_report(report, reload_seconds));
-  replace_file(paths.markdown, markdown_report(report));
-  replace_file(paths.csv, csv_report(report));
+  try {
+    replace_file(paths.html, html_report(report, reload_seconds));
+    replace_file(paths.markdown, markdown_report(report));
+    replace_file(paths.csv, csv_report(report));
+  } catch (const std::runtime_error& error) {
+    throw std::invalid_argument(std::string(error.what()) + "; --html, --markdown and --csv write elsewhere");
+  }
   return comparison_table(report);
 }
 
@@ -99,7 +107,8 @@ bool stopped_while_waiting(const sigset_t& signals) {
   return sigtimedwait(&signals, nullptr, &wait) > 0;
 }
 
-void watch(const ReportOptions& options) {
+/// Returns when the sweep has ended or the user wants no more; false if there was nothing to show yet.
+bool watch(const ReportOptions& options) {
   for (const std::string& folder : options.folders) {
     if (!fs::exists(fs::path(folder) / "journal.jsonl"))
       throw std::invalid_argument(folder + ": holds no journal.jsonl; give the --out folder of a sweep");
@@ -115,18 +124,22 @@ void watch(const ReportOptions& options) {
   std::optional<std::vector<fs::file_time_type>> written;
   do {
     // Asked first: the journal's last line comes after the last results.h5.
-    if (all_have_ended(options.folders)) return;
+    if (all_have_ended(options.folders)) return true;
     const auto times = writing_times(options.folders);
     if (!times || times == written) continue;
     write_report(options, kReloadSeconds);
     written = times;
   } while (!stopped_while_waiting(signals));
+  return written.has_value();
 }
 
 }  // namespace
 
 int report_command(const ReportOptions& options) {
-  if (options.watch) watch(options);
+  if (options.watch && !watch(options)) {
+    std::printf("nothing to show yet: no results.h5 was written meanwhile\n");
+    return 0;
+  }
   const std::string table = write_report(options, 0);
   const Paths paths = paths_of(options);
   std::printf("%s\nreport  %s\npage    %s\ntable   %s\n", table.c_str(), paths.markdown.c_str(),

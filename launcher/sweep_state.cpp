@@ -3,6 +3,7 @@
 #include <map>
 
 #include "launcher/version.h"
+#include "sweeps/plan.h"
 #include "trainer/checkpoint.h"
 #include "trainer/task.h"
 
@@ -58,6 +59,13 @@ RunRow planned_row(const Run& run, int ranks) {
   return row;
 }
 
+std::string run_title(const Run& run) {
+  const RunRow row = planned_row(run, 1);
+  const std::string setting = strength(run.spec.method);
+  return row.dataset + " " + row.model + " " + row.method + (setting.empty() ? "" : " " + setting) +
+         " seed " + std::to_string(row.seed);
+}
+
 namespace {
 
 // Reads what the runs of a folder have measured, from as few files as will do.
@@ -103,6 +111,31 @@ class ResultsOnDisk {
   std::map<std::string, RunRecord> merged_;
 };
 
+/// Models of finished runs that are not there, or not of the size that the journal has. Somebody may have
+/// removed them to have the space: the runs stay done.
+class DamagedModels {
+ public:
+  void note(const std::filesystem::path& run_folder, const RunHistory& history) {
+    const auto files = history.files();
+    const auto model = files.find("model.safetensors");
+    if (model == files.end()) return;
+    std::error_code missing;
+    const auto bytes = std::filesystem::file_size(run_folder / "model.safetensors", missing);
+    if (!missing && static_cast<int64_t>(bytes) == model->second.bytes) return;
+    if (count_++ == 0) first_ = run_folder;
+  }
+  void tell(std::vector<std::string>& warnings) const {
+    if (count_ == 0) return;
+    warnings.push_back("models of finished runs that are missing or damaged: " + std::to_string(count_) +
+                       ", the first in " + first_.string() +
+                       "; remove such a folder to have its run done again");
+  }
+
+ private:
+  size_t count_ = 0;
+  std::filesystem::path first_;
+};
+
 }  // namespace
 
 FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep, bool retry_failed,
@@ -110,6 +143,7 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
   auto histories = read_histories(read_journal(folder / "journal.jsonl"));
   FolderState state;
   std::optional<ResultsOnDisk> results;
+  DamagedModels damaged_models;
   for (const Run& run : sweep.runs) {
     RunRecord record;
     record.run = planned_row(run, sweep.ranks_per_run);
@@ -121,6 +155,7 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
       try {
         record = results->record(run.run_id, history);
         became = RunState::done;
+        damaged_models.note(folder / "runs" / run.run_id, history);
       } catch (const std::exception& error) {
         warnings.push_back(std::string(error.what()) + "; the run is done again");
       }
@@ -133,6 +168,7 @@ FolderState read_folder(const std::filesystem::path& folder, const Sweep& sweep,
     state.records.push_back(std::move(record));
     state.histories.push_back(history);
   }
+  damaged_models.tell(warnings);
   return state;
 }
 
@@ -157,17 +193,35 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
       environment_(std::move(environment)) {
   for (RunRecord& record : folder.records)
     records_.push_back(std::make_shared<const RunRecord>(std::move(record)));
+  const StartCounts counts = count_at_start(selected);
   journal_.append({{"event", "sweep_started"},
                    {"sweep", sweep.name},
                    {"program_version", program_version()},
                    {"git_commit", git_commit()},
                    {"runs", sweep.runs.size()},
+                   {"done", counts.done},
+                   {"failed", counts.failed},
+                   {"to_run", counts.to_run},
                    {"ranks", environment_.size()},
                    {"host", environment_.empty() ? "" : environment_.front().host}});
   look_back(selected, max_starts);
   // Runs that are new in the sweep, or whose failure a kill kept out of the journal.
   record_failures(queue_.fail_waiting());
   journal_.sync();
+}
+
+/// Runs that look_back finds finished are told of after the start: they count as ones to run.
+SweepState::StartCounts SweepState::count_at_start(const std::vector<size_t>& selected) const {
+  const auto is = [&](size_t run, RunState state) {
+    return queue_.state(run) == state && !(state == RunState::done && histories_[run].started);
+  };
+  StartCounts counts;
+  for (size_t run = 0; run < histories_.size(); ++run) {
+    counts.done += is(run, RunState::done);
+    counts.failed += is(run, RunState::failed);
+  }
+  for (const size_t run : selected) counts.to_run += !is(run, RunState::done) && !is(run, RunState::failed);
+  return counts;
 }
 
 /// What the last start could not write down any more: runs that it finished, runs that took it down.
@@ -208,6 +262,7 @@ std::optional<size_t> SweepState::next(int group) {
     records_[*run] = std::make_shared<const RunRecord>(std::move(record));
     nlohmann::json event{{"event", "run_started"},
                          {"run_id", sweep_.runs[*run].run_id},
+                         {"title", run_title(sweep_.runs[*run])},
                          {"group", group},
                          {"step", newest_checkpoint(*run)}};
     if (const auto& gap = queue_.gap()) {

@@ -28,6 +28,9 @@ struct FolderState {
 /// The row of a run before anything is known of its outcome.
 RunRow planned_row(const Run& run, int ranks);
 
+/// "mnist small_cnn qat 4 bits seed 1"
+std::string run_title(const Run& run);
+
 /// Reads the journal and the finished runs' results: from results.h5 where it has them and the run's own file
 /// still has its size, else from that. A finished run whose result.h5 can't be read counts as pending, and a
 /// line about it goes to `warnings`; one whose end a kill kept out of the journal counts as done. With
@@ -66,6 +69,11 @@ class SweepState {
   ResultFile results() const;
 
  private:
+  struct StartCounts {
+    size_t done = 0, failed = 0;
+    size_t to_run = 0;  ///< of the selected runs
+  };
+  StartCounts count_at_start(const std::vector<size_t>& selected) const;
   void look_back(const std::vector<size_t>& selected, int max_starts);
   int64_t newest_checkpoint(size_t run) const;  ///< its step, or 0
   std::filesystem::path run_folder(size_t run) const { return path_ / "runs" / sweep_.runs[run].run_id; }

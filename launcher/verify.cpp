@@ -118,14 +118,17 @@ class FolderCheck {
         ++checkpoints;
       }
     }
-    if (fs::exists(folder_ / "results.h5")) attempt([&] { check_results(done); });
+    const bool has_results = fs::exists(folder_ / "results.h5");
+    if (has_results) attempt([&] { check_results(done); });
     if (!first_problem_.empty()) {
       throw std::invalid_argument(folder_.string() + ": problems: " + std::to_string(problems_) +
                                   ", the first: " + first_problem_ +
-                                  "; remove what is damaged and start the sweep again");
+                                  "; remove damaged files, of a finished run its whole folder, and start "
+                                  "the sweep again: it makes them anew");
     }
-    std::printf("%s: journal, results.h5, %zu finished runs and %zu checkpoints are whole and agree\n",
-                folder_.c_str(), done.size(), checkpoints);
+    std::printf("%s: journal%s, %zu finished runs and %zu checkpoints are whole and agree\n", folder_.c_str(),
+                has_results ? ", results.h5" : "", done.size(), checkpoints);
+    if (!has_results) std::printf("there is no results.h5; `diffq run` on the same folder writes it\n");
     return 0;
   }
 

@@ -192,7 +192,7 @@ std::vector<std::string> findings(const Comparison& comparison, const Analysis& 
     append({against_fp32(comparison, *smallest)});
     append(baselines_that_win(comparison));
   }
-  if (!analysis.compressions.empty() && !std::isnan(analysis.fp32_metric))
+  if (std::ranges::any_of(analysis.compressions, &Compression::judged))
     append({largest_compressions(comparison, analysis)});
   append(equal_size_tallies(comparison, analysis));
   return result;

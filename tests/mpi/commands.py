@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -90,16 +91,23 @@ def test_status(folder):
         if process.poll() is None:
             kill_all(process)
     assert process.returncode == 1
-    counts = re.match(r"sweep test: 16 runs, (\d+) done, (\d+) failed, (\d+) running; last started 20", during)
-    assert counts and int(counts[1]) >= 1 and int(counts[3]) in (1, 2), during
+    counts = re.match(r"sweep test: 16 runs, (\d+) done, (\d+) failed, (\d+) running, (\d+) to run; last started 20", during)
+    assert counts and int(counts[1]) >= 1 and int(counts[3]) in (1, 2) and sum(map(int, counts.groups())) == 16, during
+    assert re.search(r"worked on by .*; about \d+ min left at this pace\n", during), during
+    assert re.search(r"running [0-9a-f]{12} idx small_cnn \w+.* seed \d, since 20", during), during
     assert during.count("running ") >= int(counts[3])
     before = folder_state(out)
     after = expect_code(0, 0, "status", out).out
-    assert after.startswith("sweep test: 16 runs, 12 done, 4 failed, 0 running; "), after
+    assert after.startswith("sweep test: 16 runs, 12 done, 4 failed, 0 running, 0 to run; "), after
     failed = {row["run_id"]: row["reason"] for row in read_table(out / "results.h5", "runs") if row["status"] == "failed"}
     for run_id, reason in failed.items():
         assert f"failed  {run_id} {reason}\n" in after, after
     assert folder_state(out) == before
+    # Of a smaller sweep in the same folder: what was done for the larger one does not count.
+    smaller = write(folder, epochs=12, seeds=[1])
+    expect_code(1, 2, "run", smaller, "--out", out)
+    after = expect_code(0, 0, "status", out).out
+    assert after.startswith("sweep test: 4 runs, 3 done, 1 failed, 0 running, 0 to run; "), after
 
 
 def test_report_of_two_folders(folder):
@@ -142,6 +150,34 @@ def test_report_of_damaged_files(folder):
     assert expect_code(0, 0, "report", out).out, "the remedy that it names is one"
 
 
+def test_missing_model(folder):
+    """A finished run whose model is gone is told of, stays done, and is done again when its folder is removed."""
+    sweep, out = write(folder), folder / "out"
+    expect_code(0, 1, "run", sweep, "--out", out, "--only", "method=fp32")
+    expect_code(0, 0, "verify", out)
+    (model,) = out.glob("runs/*/model.safetensors")
+    whole = model.read_bytes()
+    for damage in (model.unlink, lambda: model.write_bytes(whole[:-1])):
+        damage()
+        error = expect_code(2, 0, "verify", out).err
+        assert str(model) in error and "its whole folder" in error, error
+        again = expect_code(0, 1, "run", sweep, "--out", out, "--only", "method=fp32")
+        assert f"missing or damaged: 1, the first in {model.parent}; remove such a folder" in again.err, again.err
+        assert len(ended(read_journal(out), "run_done")) == 1, "it stays done"
+    shutil.rmtree(model.parent)
+    expect_code(0, 1, "run", sweep, "--out", out, "--only", "method=fp32")
+    assert model.read_bytes() == whole
+    assert "results.h5, 1 finished runs" in expect_code(0, 0, "verify", out).out
+
+    (out / "results.h5").unlink()
+    said = expect_code(0, 0, "verify", out).out
+    assert "results.h5, 1 finished" not in said and "`diffq run` on the same folder writes it" in said, said
+    assert "holds no results.h5 yet" in expect_code(2, 0, "report", out).err
+    expect_code(0, 1, "run", sweep, "--out", out, "--only", "method=fp32")
+    error = expect_code(2, 0, "report", out, "--html", folder / "nowhere" / "r.html").err
+    assert "nowhere/r.html" in error and "write elsewhere" in error, error
+
+
 def test_watch(folder):
     """A page that loads itself again while the journal says that the sweep runs, and no more when it has ended."""
     out = folder / "out"
@@ -166,6 +202,11 @@ def test_watch(folder):
     results.unlink()
     process = start(0, "report", out, "--watch")
     try:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+        assert process.returncode == 0 and "nothing to show yet" in output and not errors, (output, errors)
+        process = start(0, "report", out, "--watch")
         time.sleep(0.5)
         assert process.poll() is None, "waits for the first results.h5"
         results.write_bytes(whole)
@@ -197,4 +238,4 @@ def test_watch(folder):
 
 
 run_tests([test_version_and_help, test_plan, test_memory_that_is_planned, test_status, test_report_of_two_folders,
-           test_report_of_damaged_files, test_watch])
+           test_report_of_damaged_files, test_missing_model, test_watch])
