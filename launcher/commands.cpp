@@ -47,6 +47,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   const LoadedSweep loaded = load_sweep(sweep_file, overrides);
   const Sweep& sweep = loaded.sweep;
   FolderState folder;
+  tell(loaded.warnings);
   std::vector<std::string> warnings;
   if (!out.empty()) {
     check_folder(out, sweep);
@@ -79,7 +80,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     warnings.push_back(
         "memory is left out where a few steps of training end badly here, or take more than is free");
   std::printf("%s", plan_text(sweep, details).c_str());
-  for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
+  tell(warnings);
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "launcher/load_sweep.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include <stdexcept>
 
 #include "datasets/fingerprint.h"
+#include "launcher/sweep_warnings.h"
 #include "results/durable_file.h"
 #include "trainer/footprint.h"
 #include "trainer/model_file.h"
@@ -93,7 +95,8 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
                  {[&](const DataSpec& data) { return noted(fingerprint(data)); },
                   [&](const std::string& start) { return noted(weights_fingerprint(path, start)); }});
   std::map<std::string, DataSummary> summaries;
-  std::set<std::string> models, starts;
+  std::map<std::string, std::vector<TensorName>> models;
+  std::set<std::string> starts;
   std::map<std::string, RunFootprint> sizes;  // of the runs with targets
   for (const Run& run : loaded.sweep.runs) {
     const std::string data_key = run.config.at("data").dump() + run.spec.data.root;
@@ -102,9 +105,10 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
     summaries.emplace(data_key, summary);
     check_run(path, run, summary);
     const std::string model_key = data_key + run.config.at("model").dump();
-    if (models.insert(model_key).second) {
+    if (!models.contains(model_key)) {
       try {
-        footprint(run.spec, summary.shape);  // builds the model: it must take this data
+        // Builds the model: it must take this data.
+        models[model_key] = footprint(run.spec, summary.shape).tensors;
       } catch (const std::invalid_argument& error) {
         throw std::invalid_argument(path + ": " + run.origin + ": " + error.what());
       }
@@ -119,12 +123,21 @@ LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& 
     }
     if (starts_from_file(run.spec) && starts.insert(model_key + run.spec.method.start).second)
       check_start(path, run, summary.shape);
+    for (const std::string& warning : warnings_of(run, summary, models.at(model_key))) {
+      if (const std::string placed = path + ": " + warning;
+          std::ranges::find(loaded.warnings, placed) == loaded.warnings.end())
+        loaded.warnings.push_back(placed);
+    }
     loaded.data.push_back(summary);
   }
   const nlohmann::json message = {
       {"text", text}, {"source", path}, {"overrides", overrides}, {"fingerprints", fingerprints}};
   loaded.text = message.dump();
   return loaded;
+}
+
+void tell(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
 }
 
 Sweep read_broadcast_sweep(const std::string& text) {

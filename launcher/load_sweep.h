@@ -14,13 +14,16 @@ namespace diffq {
 /// A sweep with what other ranks need to read it the same way without touching a file.
 struct LoadedSweep {
   Sweep sweep;
-  std::vector<DataSummary> data;  ///< of each run
-  std::string text;               ///< for read_broadcast_sweep
+  std::vector<DataSummary> data;      ///< of each run
+  std::string text;                   ///< for read_broadcast_sweep
+  std::vector<std::string> warnings;  ///< each once
 };
 
 /// Reads and checks everything the user wrote. Throws std::invalid_argument "WHERE: what is wrong; what would
 /// be right".
 LoadedSweep load_sweep(const std::string& path, const std::vector<std::string>& overrides);
+/// Prints warnings, each a line on stderr.
+void tell(const std::vector<std::string>& warnings);
 /// The same sweep on another rank.
 Sweep read_broadcast_sweep(const std::string& text);
 

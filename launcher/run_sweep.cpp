@@ -48,7 +48,7 @@ std::vector<size_t> all_runs(const Sweep& sweep) {
 FolderState earlier(const Sweep& sweep, const RunOptions& options) {
   std::vector<std::string> warnings;
   FolderState state = read_folder(options.out, sweep, options.retry_failed, warnings);
-  for (const std::string& warning : warnings) std::fprintf(stderr, "diffq: warning: %s\n", warning.c_str());
+  tell(warnings);
   return state;
 }
 
@@ -82,6 +82,7 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
       outlook.gpus = choose_gpus(options.device, outlook.ranks, options.ranks_per_gpu);
       check_folder(options.out, sweep);
       outlook.lock = lock_folder(options.out);
+      tell(loaded.warnings);
       outlook.folder = earlier(sweep, options);
       prepare_folder(options.out, sweep);
     } catch (const std::invalid_argument& wrong) {

@@ -34,7 +34,10 @@ RunFootprint footprint(const RunSpec& spec, const DataShape& shape) {
   const auto quantizer = make_quantizer(spec.method, spec.quant);
   const ParameterStore store(task->module(), *quantizer);
   RunFootprint result;
-  for (const auto& entry : store.entries()) result.parameters += entry.numel;
+  for (const auto& entry : store.entries()) {
+    result.parameters += entry.numel;
+    result.tensors.push_back({entry.name, entry.numel});
+  }
   result.size_fp32_mb = static_cast<double>(result.parameters) * 4 / (1 << 20);
   quantizer->initialize_own();
   result.start_size_mb = quantizer->size_mb();

@@ -3,11 +3,18 @@
 // few.
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "datasets/dataset.h"
 #include "trainer/run_spec.h"
 
 namespace diffq {
+
+struct TensorName {
+  std::string name;
+  int64_t numel = 0;
+};
 
 /// MB are 2^20 bytes.
 struct RunFootprint {
@@ -15,6 +22,7 @@ struct RunFootprint {
   double size_fp32_mb = 0;
   double start_size_mb = 0;  ///< true size as training starts: where λ = 0 leaves the bits but for the loss
   double least_size_mb = 0;  ///< true size with all bits at their least
+  std::vector<TensorName> tensors;
 };
 /// Throws std::invalid_argument if the model can't take the data.
 RunFootprint footprint(const RunSpec& spec, const DataShape& shape);

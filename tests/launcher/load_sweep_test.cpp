@@ -49,6 +49,34 @@ TEST_F(LoadSweepTest, KnowsTheShapeOfEachRunsData) {
   }
 }
 
+TEST_F(LoadSweepTest, WarnsOnceOfWhatCanNotGiveWhatIsExpected) {
+  const auto warnings = [&] {
+    write();
+    return load_sweep(file(), {}).warnings;
+  };
+  const auto one_says = [&](const std::string& what) {
+    const auto all = warnings();
+    return all.size() == 1 && all[0].find(what) != std::string::npos ? "" : nlohmann::json(all).dump();
+  };
+  EXPECT_TRUE(warnings().empty());
+  benchmark()["train"]["epochs"] = 1;
+  benchmark()["methods"] =
+      nlohmann::json::parse(R"([{"method": "fp32"}, {"method": "diffq", "lambda": [1, 2]}])");
+  EXPECT_EQ(one_says("s.json: benchmarks[0].methods[1]: "), "");
+  EXPECT_EQ(one_says("steps with bits_lr 0.001 move a logit of the bits by at most 0.0"), "");
+  benchmark()["methods"][1]["bits_lr"] = 1;
+  EXPECT_TRUE(warnings().empty());
+
+  benchmark()["quant"]["exclude"] = {"*.bias", "nothing.matches"};
+  EXPECT_EQ(one_says("benchmarks[0].quant.exclude: \"nothing.matches\" is the name of no weight"), "");
+  benchmark()["quant"]["exclude"] = {"*"};
+  EXPECT_EQ(one_says("benchmarks[0].quant: no tensor is left to quantise"), "");
+  benchmark()["quant"] = {{"min_size_mb", 100}};
+  EXPECT_EQ(one_says("no tensor is left to quantise"), "");
+  benchmark()["methods"].erase(1);
+  EXPECT_TRUE(warnings().empty()) << "fp32 quantises nothing";
+}
+
 TEST_F(LoadSweepTest, OtherRanksReadTheSameRunsWithoutFiles) {
   nlohmann::json second = benchmark();
   second["data"]["train_samples"] = 64;
