@@ -47,12 +47,12 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   const LoadedSweep loaded = load_sweep(sweep_file, overrides);
   const Sweep& sweep = loaded.sweep;
   FolderState folder;
-  tell(loaded.warnings);
   std::vector<std::string> warnings;
   if (!out.empty()) {
     check_folder(out, sweep);
     folder = read_folder(out, sweep, /*retry_failed=*/false, warnings);
   }
+  tell(loaded.warnings);
   std::vector<PlanColumns> details;
   std::map<std::string, RunFootprint> sizes;
   RankMemory memory(program);

@@ -1,6 +1,7 @@
 #include "launcher/group_runner.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 
 #include "launcher/run_history.h"
@@ -35,11 +36,12 @@ RunRow complete(const RunRow& measured, const Run& run, int ranks) {
 }
 
 std::string epoch_line(const EpochRow& row) {
-  char text[256];
+  char text[256], bits[32] = "";
+  if (!std::isnan(row.mean_bits)) std::snprintf(bits, sizeof(bits), "%.3g bits, ", row.mean_bits);
   std::snprintf(text, sizeof(text),
-                "epoch %lld: train loss %.5g, valid loss %.5g, metric %.4f, %.6g MB, %.3g bits, %.1f s",
+                "epoch %lld: train loss %.5g, valid loss %.5g, metric %.4f, %.6g MB, %s%.1f s",
                 static_cast<long long>(row.epoch), row.train_loss, row.eval_loss, row.metric, row.size_mb,
-                row.mean_bits, row.seconds);
+                bits, row.seconds);
   return text;
 }
 

@@ -62,20 +62,28 @@ struct Arguments {
   diffq::ReportOptions report;
 };
 
-std::map<std::string, diffq::DeviceChoice> device_choices() {
-  return std::map<std::string, diffq::DeviceChoice>(diffq::kDeviceChoiceNames.begin(),
-                                                    diffq::kDeviceChoiceNames.end());
+// From the word to the number that CLI11 makes a DeviceChoice of.
+std::string device_number(std::string& word) {
+  for (const auto& [name, choice] : diffq::kDeviceChoiceNames) {
+    if (word != name) continue;
+    word = std::to_string(static_cast<int>(choice));
+    return "";
+  }
+  return "must be auto, cpu or cuda, not " + word;
 }
 
 void add_commands(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", "diffq " + diffq::program_version() + " (" + diffq::git_commit() + ")");
   app.require_subcommand(1);
   const std::string set_help = "Override one value, such as benchmarks.0.train.epochs=1 (JSON on the right)";
+  const std::string set_form = "NAME=VALUE, once or more";
 
   CLI::App* plan =
       app.add_subcommand("plan", "Check a sweep file; list its runs, what they start from, sizes, memory");
   plan->add_option("SWEEP.json", arguments.sweep_file)->required();
-  plan->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
+  plan->add_option("--set", arguments.run.overrides, set_help)
+      ->allow_extra_args(false)
+      ->option_text(set_form);
   plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
 
   CLI::App* dry_run =
@@ -86,12 +94,13 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("SWEEP.json", arguments.run.sweep_file)->required();
   run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
       ->required();
-  run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false);
+  run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false)->option_text(set_form);
   run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
   run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
   run->add_option("--device", arguments.run.device,
                   "auto (a GPU for each rank where there are any, else cpu), cpu or cuda")
-      ->transform(CLI::CheckedTransformer(device_choices()).description(""));
+      ->transform(CLI::Validator(device_number, ""))
+      ->type_name("DEVICE");
   run->add_option("--ranks-per-gpu", arguments.run.ranks_per_gpu,
                   "As many ranks may share a GPU (default 1; groups that do need NCCL 2.30)")
       ->check(CLI::Range(1, 64));

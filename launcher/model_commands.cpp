@@ -40,7 +40,7 @@ fs::path find_model(const fs::path& folder, const std::string& run) {
   if (found.size() != 1) {
     throw std::invalid_argument(folder.string() + ": " +
                                 (found.empty() ? "has no run " : "has several runs ") + run +
-                                "; `diffq status` and results.csv list the run ids");
+                                "; results.csv and the names of the folders in runs/ are the run ids");
   }
   const fs::path model = folder / "runs" / found.front() / "model.safetensors";
   if (!fs::exists(model))

@@ -82,9 +82,9 @@ std::optional<Sweep> agree_on_sweep(const RunOptions& options, const World& worl
       outlook.gpus = choose_gpus(options.device, outlook.ranks, options.ranks_per_gpu);
       check_folder(options.out, sweep);
       outlook.lock = lock_folder(options.out);
-      tell(loaded.warnings);
       outlook.folder = earlier(sweep, options);
       prepare_folder(options.out, sweep);
+      tell(loaded.warnings);
     } catch (const std::invalid_argument& wrong) {
       error = wrong.what();
       std::fprintf(stderr, "diffq: error: %s\n", error.c_str());
@@ -115,7 +115,8 @@ std::vector<EnvironmentRow> gather_environment(const World& world, at::Device de
   mpi_version = mpi_version.substr(0, mpi_version.find_first_of(",\n"));
   const std::string name = device.is_cpu() ? "cpu" : device.str() + " " + api->gpu_name(device.index());
   std::vector<EnvironmentRow> rows;
-  const std::vector<std::string> hosts = world.gather(world.host()), devices = world.gather(name);
+  const std::vector<std::string> hosts = world.gather(world.host()), devices = world.gather(name),
+                                 threads = world.gather(std::to_string(at::get_num_threads()));
   for (size_t rank = 0; rank < hosts.size(); ++rank) {
     EnvironmentRow row;
     row.host = hosts[rank];
@@ -126,6 +127,7 @@ std::vector<EnvironmentRow> gather_environment(const World& world, at::Device de
     row.mpi = mpi_version;
     if (!device.is_cpu()) row.nccl = api->version();
     row.hdf5 = hdf5_version();
+    row.threads = std::stoll(threads[rank]);
     rows.push_back(row);
   }
   return rows;

@@ -91,8 +91,9 @@ template <>
 const std::vector<Column<EnvironmentRow>>& columns() {
   using R = EnvironmentRow;
   static const std::vector<Column<R>> list{
-      {"host", &R::host},   {"rank", &R::rank}, {"device", &R::device}, {"program", &R::program},
-      {"torch", &R::torch}, {"mpi", &R::mpi},   {"nccl", &R::nccl},     {"hdf5", &R::hdf5},
+      {"host", &R::host},       {"rank", &R::rank},   {"device", &R::device},
+      {"program", &R::program}, {"torch", &R::torch}, {"mpi", &R::mpi},
+      {"nccl", &R::nccl},       {"hdf5", &R::hdf5},   {"threads", &R::threads, /*later=*/true},
   };
   return list;
 }

@@ -70,6 +70,7 @@ struct EnvironmentRow {
   std::string host;
   int64_t rank = 0;
   std::string device, program, torch, mpi, nccl, hdf5;
+  int64_t threads = 0;  ///< that compute; 0 in files of earlier versions
 };
 
 /// One sweep file whose runs these are, as it was understood: every default written out.

@@ -237,9 +237,13 @@ std::vector<Table> detail_tables(const Comparison& comparison, const Analysis& a
 Table environment_table(const std::vector<EnvironmentRow>& environment) {
   std::map<Line, size_t> ranks;
   for (const EnvironmentRow& row : environment) {
-    ++ranks[{row.host, row.device, row.program, row.torch, row.mpi, row.nccl, row.hdf5}];
+    ++ranks[{row.host, row.device, row.program, row.torch, row.mpi, row.nccl, row.hdf5,
+             row.threads > 0 ? std::to_string(row.threads) : ""}];
   }
-  Table table{"Hosts", "", 7, {{"host", "device", "diffq", "torch", "MPI", "NCCL", "HDF5", "ranks"}}};
+  Table table{"Hosts",
+              "",
+              7,
+              {{"host", "device", "diffq", "torch", "MPI", "NCCL", "HDF5", "threads a rank", "ranks"}}};
   for (const auto& [cells, count] : ranks) {
     table.lines.push_back(cells);
     table.lines.back().push_back(std::to_string(count));

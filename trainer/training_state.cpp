@@ -137,6 +137,7 @@ void TrainingCheckpoints::copy(const TrainingState& state, Snapshot& snapshot) c
   snapshot.metadata = {{"format", kFormat},
                        {"run_id", run_id_},
                        {"buckets", plan_of(store_)},
+                       {"threads", std::to_string(at::get_num_threads())},
                        {"state", to_json(state, step_).dump()}};
   snapshot.tensors.clear();
   size_t size = 0;
@@ -155,7 +156,8 @@ void TrainingCheckpoints::copy(const TrainingState& state, Snapshot& snapshot) c
 }
 
 /// Sets all tensors, or throws std::invalid_argument and changes none.
-TrainingState TrainingCheckpoints::load(const std::filesystem::path& path) {
+TrainingState TrainingCheckpoints::load(const std::filesystem::path& path,
+                                        std::vector<std::string>& warnings) {
   const SafetensorsFile file = read_checkpoint(path);
   const auto refuse = [&](const std::string& what) {
     throw std::invalid_argument(path.string() + ": " + what);
@@ -183,6 +185,12 @@ TrainingState TrainingCheckpoints::load(const std::filesystem::path& path) {
     std::copy(from.bytes.begin(), from.bytes.end(), static_cast<uint8_t*>(values.mutable_data_ptr()));
     at::Tensor(named.tensor).copy_(values);
   }
+  const std::string then = text("threads"), now = std::to_string(at::get_num_threads());
+  if (store_.master().is_cpu() && !then.empty() && then != now) {
+    warnings.push_back(path.string() + ": was written by ranks of " + then + " threads, and " + now +
+                       " go on: results are the same to the last bit only with as many; OMP_NUM_THREADS sets "
+                       "them");
+  }
   return state;
 }
 
@@ -192,7 +200,7 @@ TrainingCheckpoints::Restored TrainingCheckpoints::restore(Communicator& communi
   if (communicator.rank() == 0) {
     for (const CheckpointFile& file : list_checkpoints(folder_)) {
       try {
-        restored.state = load(file.path);
+        restored.state = load(file.path, restored.warnings);
         restored.file = file.path.filename();
         break;
       } catch (const std::exception& error) {

@@ -56,14 +56,14 @@ class TrainingCheckpoints {
   struct Restored {
     std::string file;  ///< empty: there was none to go on from
     TrainingState state;
-    std::vector<std::string> warnings;  ///< on rank 0: what could not be used
+    std::vector<std::string> warnings;  ///< on rank 0: what could not be used, or not as it was
   };
   /// Collective: the newest checkpoint that is whole and of this run, read by rank 0, on all ranks. What
   /// can't be used is removed, with a warning.
   Restored restore(Communicator& communicator);
 
  private:
-  TrainingState load(const std::filesystem::path& path);
+  TrainingState load(const std::filesystem::path& path, std::vector<std::string>& warnings);
 
   std::filesystem::path folder_;
   std::string run_id_;

@@ -36,7 +36,7 @@ COLUMNS = {
         "run_id": S, "track": S, "source": S, "sdr": F, "isr": F, "sir": F, "sar": F, "usdr": F,
     },
     "environment": {
-        "host": S, "rank": I, "device": S, "program": S, "torch": S, "mpi": S, "nccl": S, "hdf5": S,
+        "host": S, "rank": I, "device": S, "program": S, "torch": S, "mpi": S, "nccl": S, "hdf5": S, "threads": I,
     },
     "sweeps": {"sweep": S, "program_version": S, "git_commit": S, "sweep_json": S},
 }

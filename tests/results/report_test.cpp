@@ -111,8 +111,8 @@ ResultFile sample() {
   results.runs.back().program_version = "0.2.0";
   results.runs.back().git_commit = "fff";
   results.runs[0].samples_per_second = 1234.5;
-  results.environment = {{"node1", 0, "cpu", "0.1.0", "2.11.0", "4.1.4", "", "1.10.8"},
-                         {"node1", 1, "cpu", "0.1.0", "2.11.0", "4.1.4", "", "1.10.8"}};
+  results.environment = {{"node1", 0, "cpu", "0.1.0", "2.11.0", "4.1.4", "", "1.10.8", 4},
+                         {"node1", 1, "cpu", "0.1.0", "2.11.0", "4.1.4", "", "1.10.8", 4}};
   return results;
 }
 

@@ -258,6 +258,31 @@ TEST_F(CheckpointTest, FallsBackToTheOneBeforeWithAWarning) {
   EXPECT_EQ(anew.record, whole.record);
 }
 
+TEST_F(CheckpointTest, OtherThreadsAreToldOf) {
+  const RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
+  const auto alone = single_rank();  // which has one thread
+  const auto warnings_of_part = [&](int threads) {
+    at::set_num_threads(threads);
+    std::vector<std::string> warnings;
+    RunContext context;
+    context.run_id = "0123456789ab";
+    context.start_file = start_file();
+    context.checkpoint_folder = checkpoints();
+    context.on_warning = [&](const std::string& warning) { warnings.push_back(warning); };
+    context.signal = [] { return Signal::stop; };
+    EXPECT_THROW(train_run(spec, memory_splits(), *alone, context), RunStopped);
+    at::set_num_threads(1);
+    return warnings;
+  };
+  EXPECT_TRUE(warnings_of_part(1).empty());
+  EXPECT_TRUE(warnings_of_part(1).empty());
+  const auto told = warnings_of_part(2);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NE(told[0].find("checkpoint-2.safetensors: was written by ranks of 1 threads, and 2 go on"),
+            std::string::npos)
+      << told[0];
+}
+
 TEST_F(CheckpointTest, ThatOfAnotherRunIsNotUsed) {
   const RunSpec spec = stateful_spec(Method::diffq, OptimizerName::sgd);
   train(spec, 1, 12);
