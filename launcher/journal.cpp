@@ -12,6 +12,8 @@
 namespace diffq {
 namespace {
 
+constexpr const char* kTimeFormat = "%Y-%m-%dT%H:%M:%SZ";
+
 bool ends_torn(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file || file.tellg() == std::streampos(0)) return false;
@@ -76,8 +78,6 @@ std::vector<nlohmann::json> read_journal(const std::filesystem::path& path) {
   }
   return events;
 }
-
-constexpr const char* kTimeFormat = "%Y-%m-%dT%H:%M:%SZ";
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

@@ -187,8 +187,9 @@ TrainingState TrainingCheckpoints::load(const std::filesystem::path& path,
   }
   const std::string then = text("threads"), now = std::to_string(at::get_num_threads());
   if (store_.master().is_cpu() && !then.empty() && then != now) {
-    warnings.push_back(path.string() + ": was written by ranks of " + then + " threads, and " + now +
-                       " go on: results are the same to the last bit only with as many; OMP_NUM_THREADS sets "
+    warnings.push_back(path.string() + ": threads a rank were " + then + " when it was written and are " +
+                       now +
+                       " now: results are the same to the last bit only with as many; OMP_NUM_THREADS sets "
                        "them");
   }
   return state;
