@@ -12,6 +12,7 @@
 
 #include "launcher/folder_lock.h"
 #include "launcher/load_sweep.h"
+#include "launcher/progress.h"
 #include "launcher/rank_memory.h"
 #include "launcher/sweep_state.h"
 #include "sweeps/plan.h"
@@ -20,6 +21,9 @@
 
 namespace diffq {
 namespace {
+
+/// Between signs of life where there is no terminal.
+constexpr auto kPlainPause = std::chrono::seconds(15);
 
 std::string state_word(RunState state) {
   switch (state) {
@@ -42,15 +46,17 @@ std::string checkpoint_text(const std::filesystem::path& folder, const std::stri
 
 }  // namespace
 
-int plan_command(const std::string& sweep_file, const std::vector<std::string>& overrides,
-                 const std::string& out, const std::string& program) {
-  const LoadedSweep loaded = load_sweep(sweep_file, overrides);
+int plan_command(const PlanOptions& options, const std::string& program) {
+  LoadedSweep loaded = load_sweep(options.sweep_file, options.overrides);
+  const auto keep = [&](const std::vector<size_t>& runs) { loaded = part_of(std::move(loaded), runs); };
+  if (!options.shard.empty()) keep(select_shard(loaded.sweep, options.shard));
+  if (!options.only.empty()) keep(select_runs(loaded.sweep, options.only));
   const Sweep& sweep = loaded.sweep;
   FolderState folder;
   std::vector<std::string> warnings;
-  if (!out.empty()) {
-    check_folder(out, sweep);
-    folder = read_folder(out, sweep, /*retry_failed=*/false, warnings);
+  if (!options.out.empty()) {
+    check_folder(options.out, sweep);
+    folder = read_folder(options.out, sweep, /*retry_failed=*/false, warnings);
   }
   tell(loaded.warnings);
   std::vector<PlanColumns> details;
@@ -58,8 +64,14 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
   RankMemory memory(program);
   bool memory_unknown = false;
   const bool terminal = isatty(STDERR_FILENO) != 0;
+  auto told = std::chrono::steady_clock::now();
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
-    if (terminal) std::fprintf(stderr, "\r\x1b[Ktrying run %zu of %zu", i + 1, sweep.runs.size());
+    const auto now = std::chrono::steady_clock::now();
+    if (terminal || now - told > kPlainPause) {
+      std::fprintf(stderr, "%strying run %zu of %zu%s", terminal ? "\r\x1b[K" : "", i + 1, sweep.runs.size(),
+                   terminal ? "" : "\n");
+      told = now;
+    }
     // Each footprint builds the model; what is erased here doesn't change it, and a plan of large models
     // should not take minutes.
     nlohmann::json kind = sweep.runs[i].config;
@@ -72,7 +84,7 @@ int plan_command(const std::string& sweep_file, const std::vector<std::string>& 
     if (is_new) size = footprint(sweep.runs[i].spec, loaded.data[i].shape);
     details.push_back({size.parameters, size.size_fp32_mb, size.start_size_mb, size.least_size_mb,
                        memory.mb(sweep.runs[i], sweep.ranks_per_run),
-                       out.empty() ? "" : state_word(folder.states[i])});
+                       options.out.empty() ? "" : state_word(folder.states[i])});
     memory_unknown |= !program.empty() && std::isnan(details.back().memory_mb);
   }
   if (terminal) std::fprintf(stderr, "\r\x1b[K");
@@ -91,7 +103,6 @@ struct LastStart {
   std::string sweep, since;
   size_t runs = 0;
   size_t done = 0, failed = 0;                    ///< those of earlier starts too
-  size_t to_run = 0, ended = 0;                   ///< of the runs that it was started for
   std::map<std::string, nlohmann::json> started;  ///< run id to its run_started
 };
 
@@ -105,33 +116,14 @@ LastStart last_start(const std::vector<nlohmann::json>& events) {
                event.value("runs", size_t{0}),
                event.value("done", start.done),
                event.value("failed", start.failed),
-               event.value("to_run", size_t{0}),
-               0,
                {}};
     } else if (kind == "run_started") {
       start.started[event.value("run_id", "")] = event;
     } else if (kind == "run_done" || kind == "run_failed") {
       ++(kind == "run_done" ? start.done : start.failed);
-      ++start.ended;
     }
   }
   return start;
-}
-
-/// "about 2 h 10 min left at this pace"; "" while no pace is known.
-std::string time_left(const LastStart& start) {
-  const auto began = seconds_of(start.since), now = seconds_of(utc_now());
-  if (!began || start.ended == 0 || start.ended >= start.to_run) return "";
-  const double a_run = static_cast<double>(*now - *began) / static_cast<double>(start.ended);
-  const auto minutes =
-      static_cast<int64_t>(std::ceil(a_run * static_cast<double>(start.to_run - start.ended) / 60));
-  const auto two = [](int64_t large, const char* of_large, int64_t small, const char* of_small) {
-    return std::to_string(large) + of_large + " " + std::to_string(small) + of_small;
-  };
-  const std::string text = minutes < 60        ? std::to_string(minutes) + " min"
-                           : minutes < 24 * 60 ? two(minutes / 60, " h", minutes % 60, " min")
-                                               : two(minutes / 1440, " d", minutes % 1440 / 60, " h");
-  return "; about " + text + " left at this pace";
 }
 
 /// One look at the folder. Returns whether somebody works in it.
@@ -143,6 +135,7 @@ bool print_status(const std::filesystem::path& folder) {
                      last.value("unfinished", last.value("pending", size_t{0})) == 0;
   const auto owner = lock_owner(folder);
   const bool works = owner && owner->alive();
+  const ProgressFile progress = works ? read_progress(folder) : ProgressFile{};
   std::string running, failed;
   size_t running_count = 0;
   for (const auto& [id, history] : read_histories(events)) {
@@ -157,6 +150,8 @@ bool print_status(const std::filesystem::path& folder) {
       const std::string title = now->second.value("title", "");
       running += (title.empty() ? "" : " " + title + ",") + " since " + now->second.value("time", "");
     }
+    if (const auto at = progress.running.find(id); at != progress.running.end())
+      running += ", " + text_of(at->second);
     running += checkpoint_text(folder, id) + "\n";
   }
   const size_t known = start.done + start.failed + running_count;
@@ -164,7 +159,8 @@ bool print_status(const std::filesystem::path& folder) {
               start.sweep.c_str(), start.runs, start.done, start.failed, running_count,
               start.runs > known ? start.runs - known : 0, start.since.c_str());
   if (works) {
-    std::printf("worked on by %s%s\n", owner->text().c_str(), time_left(start).c_str());
+    const std::string left = text_of(progress.left);
+    std::printf("worked on by %s%s\n", owner->text().c_str(), left.empty() ? "" : ("; " + left).c_str());
   } else if (owner) {
     std::printf("stopped: %s is gone; the same command goes on\n", owner->text().c_str());
   } else if (!ended) {

@@ -149,10 +149,31 @@ Sweep read_broadcast_sweep(const std::string& text) {
                     {[&](const DataSpec&) { return noted(); }, [&](const std::string&) { return noted(); }});
 }
 
+LoadedSweep part_of(LoadedSweep loaded, const std::vector<size_t>& runs) {
+  std::vector<DataSummary> data;
+  for (const size_t run : runs) data.push_back(std::move(loaded.data[run]));
+  loaded.data = std::move(data);
+  loaded.sweep = part_of(std::move(loaded.sweep), runs);
+  return loaded;
+}
+
+namespace {
+
+void refuse_foreign_files(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder / "journal.jsonl")) return;
+  for (const char* name : {"runs", "results.h5", "results.csv", "report.md", "report.html"}) {
+    if (std::filesystem::exists(folder / name))
+      throw std::invalid_argument(folder.string() + ": is not of a sweep, and holds " + name +
+                                  ", which a sweep would overwrite; give another --out");
+  }
+}
+
+}  // namespace
+
 void check_folder(const std::filesystem::path& folder, const Sweep& sweep) {
   const auto path = folder / "sweep.json";
   std::ifstream file(path);
-  if (!file) return;
+  if (!file) return refuse_foreign_files(folder);
   const auto there = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   const bool named = there.is_object() && there.contains("sweep") && there["sweep"].is_string();
   const std::string name = named ? there["sweep"].get<std::string>() : "";
@@ -166,9 +187,10 @@ void check_folder(const std::filesystem::path& folder, const Sweep& sweep) {
 void prepare_folder(const std::filesystem::path& folder, const Sweep& sweep) {
   check_folder(folder, sweep);
   try {
-    std::filesystem::create_directories(folder / "runs");
+    std::filesystem::create_directories(folder);
     remove_temporaries(folder);
-    replace_file(folder / "sweep.json", sweep.resolved.dump(2) + "\n");
+    replace_file(folder / "sweep.json", sweep.resolved.dump(2) + "\n");  // first: it makes the folder ours
+    std::filesystem::create_directories(folder / "runs");
   } catch (const std::exception& error) {
     throw std::invalid_argument(folder.string() + ": can't be written: " + error.what() +
                                 "; give another --out");

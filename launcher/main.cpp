@@ -52,12 +52,13 @@ int internal_failure(const std::string& what) {
 }
 
 struct Arguments {
-  std::string sweep_file, folder, plan_out;
+  std::string folder;
   std::string path, data, root;
   std::string request;
   std::string sound, stems_out;
   bool deep = false, watch = false;
   diffq::ExportOptions model_export;
+  diffq::PlanOptions plan;
   diffq::RunOptions run;
   diffq::ReportOptions report;
 };
@@ -77,14 +78,18 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   app.require_subcommand(1);
   const std::string set_help = "Override one value, such as benchmarks.0.train.epochs=1 (JSON on the right)";
   const std::string set_form = "NAME=VALUE, once or more";
+  const std::string only_help = "Only the runs that match, such as method=qat,seed=1";
+  const std::string shard_help = "Only part i of N of the sweep: i/N, i from 0";
 
   CLI::App* plan =
       app.add_subcommand("plan", "Check a sweep file; list its runs, what they start from, sizes, memory");
-  plan->add_option("SWEEP.json", arguments.sweep_file)->required();
-  plan->add_option("--set", arguments.run.overrides, set_help)
+  plan->add_option("SWEEP.json", arguments.plan.sweep_file)->required();
+  plan->add_option("--set", arguments.plan.overrides, set_help)
       ->allow_extra_args(false)
       ->option_text(set_form);
-  plan->add_option("--out", arguments.plan_out, "Also show what is done in this output folder");
+  plan->add_option("--only", arguments.plan.only, only_help);
+  plan->add_option("--shard", arguments.plan.shard, shard_help);
+  plan->add_option("--out", arguments.plan.out, "Also show what is done in this output folder");
 
   CLI::App* dry_run =
       app.add_subcommand("dry-run", "What plan starts to measure memory")->group("");  // hidden
@@ -95,8 +100,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--out", arguments.run.out, "Output folder; the same again goes on where it stopped")
       ->required();
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false)->option_text(set_form);
-  run->add_option("--only", arguments.run.only, "Only the runs that match, such as method=qat,seed=1");
-  run->add_option("--shard", arguments.run.shard, "Only part i of N of the sweep: i/N, i from 0");
+  run->add_option("--only", arguments.run.only, only_help);
+  run->add_option("--shard", arguments.run.shard, shard_help);
   run->add_option("--device", arguments.run.device,
                   "auto (a GPU for each rank where there are any, else cpu), cpu or cuda")
       ->transform(CLI::Validator(device_number, ""))
@@ -126,9 +131,12 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* report =
       app.add_subcommand("report", "Compare methods, from the results.h5 of one or more output folders");
   report->add_option("DIR", arguments.report.folders)->required();
-  report->add_option("--html", arguments.report.html, "Where to write (default: DIR/report.html)");
-  report->add_option("--markdown", arguments.report.markdown, "Where to write (default: DIR/report.md)");
-  report->add_option("--csv", arguments.report.csv, "Where to write (default: DIR/results.csv)");
+  report->add_option("--html", arguments.report.html,
+                     "Where to write (default: DIR/report.html; of several DIRs joined.html in the first)");
+  report->add_option("--markdown", arguments.report.markdown,
+                     "Where to write (default: DIR/report.md or joined.md)");
+  report->add_option("--csv", arguments.report.csv,
+                     "Where to write (default: DIR/results.csv or joined.csv)");
   report->add_flag("--watch", arguments.report.watch,
                    "Write again while the sweep runs; the page loads itself again");
 
@@ -161,10 +169,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
 }
 
 int dispatch(const CLI::App& app, const Arguments& arguments) {
-  if (app.got_subcommand("plan")) {
-    return diffq::plan_command(arguments.sweep_file, arguments.run.overrides, arguments.plan_out,
-                               "/proc/self/exe");
-  }
+  if (app.got_subcommand("plan")) return diffq::plan_command(arguments.plan, "/proc/self/exe");
   if (app.got_subcommand("dry-run")) return diffq::dry_run_command(arguments.request);
   if (app.got_subcommand("run")) return diffq::run_sweep(arguments.run);
   if (app.got_subcommand("status")) return diffq::status_command(arguments.folder, arguments.watch);

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "launcher/progress_line.h"
+#include "launcher/progress.h"
 #include "launcher/world.h"
 
 namespace diffq {
@@ -91,7 +91,7 @@ void QueueClient::failed(size_t run, const std::string& reason) {
 void QueueClient::stopped(size_t run) { send({{"kind", "stopped"}, {"run", run}, {"group", group_}}); }
 
 QueueService::QueueService(MPI_Comm communicator, int groups, int ranks_per_group, SweepState& state,
-                           ProgressLine& progress, Housekeeping housekeeping)
+                           Progress& progress, Housekeeping housekeeping)
     : communicator_(communicator),
       ranks_per_group_(ranks_per_group),
       state_(state),
@@ -143,7 +143,7 @@ void QueueService::serve_once() {
 void QueueService::stop(const std::string& reason) {
   if (stopping_) return;
   tell_groups_to_stop();
-  progress_.note(reason + ": stopping; every run writes a checkpoint first");
+  progress_.stopping(reason);
   state_.stop(reason);
 }
 
@@ -204,7 +204,11 @@ void QueueService::answer_waiting() {
   if (!error_) state_.sync();
   waiting_ = std::move(still);
   for (const auto& [asked, answer] : answers) {
-    if (answer == kNone) dismissed_[static_cast<size_t>(asked.group)] = true;
+    if (answer == kNone) {
+      dismissed_[static_cast<size_t>(asked.group)] = true;
+    } else {
+      progress_.started(asked.group, static_cast<size_t>(answer));
+    }
     check_mpi(MPI_Send(&answer, 1, MPI_INT, asked.source, kAnswerTag, communicator_), "MPI_Send");
   }
 }

@@ -19,7 +19,7 @@
 
 namespace diffq {
 
-class ProgressLine;
+class Progress;
 
 /// On a group's root.
 class QueueClient {
@@ -54,8 +54,8 @@ class QueueService {
 
   /// Starts the thread. Everything is borrowed and must outlive it. Group g's root is rank g *
   /// ranks_per_group.
-  QueueService(MPI_Comm communicator, int groups, int ranks_per_group, SweepState& state,
-               ProgressLine& progress, Housekeeping housekeeping);
+  QueueService(MPI_Comm communicator, int groups, int ranks_per_group, SweepState& state, Progress& progress,
+               Housekeeping housekeeping);
   ~QueueService();  ///< stops the thread at once if join() has not returned
   QueueService(const QueueService&) = delete;
   QueueService& operator=(const QueueService&) = delete;
@@ -75,7 +75,7 @@ class QueueService {
   MPI_Comm communicator_;
   int ranks_per_group_;
   SweepState& state_;
-  ProgressLine& progress_;
+  Progress& progress_;
   Housekeeping housekeeping_;
   struct Waiting {
     int source, group;

@@ -49,11 +49,13 @@ struct Paths {
 
 Paths paths_of(const ReportOptions& options) {
   const fs::path first = options.folders.front();
-  const auto path = [&](const std::string& given, const char* name) {
-    return given.empty() ? first / name : fs::path(given);
+  // The folder's own report stays what it is.
+  const bool one = options.folders.size() == 1;
+  const auto path = [&](const std::string& given, const char* own, const char* joined) {
+    return given.empty() ? first / (one ? own : joined) : fs::path(given);
   };
-  return {path(options.html, "report.html"), path(options.markdown, "report.md"),
-          path(options.csv, "results.csv")};
+  return {path(options.html, "report.html", "joined.html"), path(options.markdown, "report.md", "joined.md"),
+          path(options.csv, "results.csv", "joined.csv")};
 }
 
 /// Writes all three files; returns the table for the terminal.

@@ -9,7 +9,7 @@ namespace diffq {
 
 struct ReportOptions {
   std::vector<std::string> folders;
-  std::string html, markdown, csv;  ///< where to write; default: in the first folder
+  std::string html, markdown, csv;  ///< where to write; "": in the first folder
   bool watch = false;
 };
 

@@ -104,6 +104,13 @@ size_t RunQueue::unfinished() const {
   return count;
 }
 
+std::vector<size_t> RunQueue::waiting() const {
+  std::vector<size_t> runs;
+  for (size_t run = 0; run < states_.size(); ++run)
+    if (selected_[run] && states_[run] == RunState::pending) runs.push_back(run);
+  return runs;
+}
+
 size_t RunQueue::count(RunState state) const {
   return static_cast<size_t>(std::count(states_.begin(), states_.end(), state));
 }

@@ -46,6 +46,8 @@ class RunQueue {
   size_t count(RunState state) const;
   /// Selected runs that are neither done nor failed.
   size_t unfinished() const;
+  /// Selected runs that are pending, in order.
+  std::vector<size_t> waiting() const;
   size_t size() const { return states_.size(); }
 
  private:

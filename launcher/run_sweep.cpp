@@ -18,7 +18,7 @@
 #include "launcher/leave.h"
 #include "launcher/load_sweep.h"
 #include "launcher/nccl_communicator.h"
-#include "launcher/progress_line.h"
+#include "launcher/progress.h"
 #include "launcher/queue_service.h"
 #include "launcher/results_writer.h"
 #include "launcher/signals.h"
@@ -175,7 +175,7 @@ class Headquarters {
         lock_(std::move(outlook.lock)),
         state_(sweep, std::move(outlook.folder), outlook.selected, options.out, std::move(environment),
                options.max_starts),
-        progress_(state_, options.quiet),
+        progress_(state_, groups, options.quiet),
         writer_(state_, options.out),
         service_(queue, groups, sweep.ranks_per_run, state_, progress_, [this] { return housekeeping(); }) {}
 
@@ -209,7 +209,7 @@ class Headquarters {
   const StopSignals& signals_;
   std::unique_ptr<FolderLock> lock_;
   SweepState state_;
-  ProgressLine progress_;
+  Progress progress_;
   ResultsWriter writer_;
   QueueService service_;
 };

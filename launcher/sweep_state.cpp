@@ -193,7 +193,7 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
       environment_(std::move(environment)) {
   for (RunRecord& record : folder.records)
     records_.push_back(std::make_shared<const RunRecord>(std::move(record)));
-  const StartCounts counts = count_at_start(selected);
+  const StartCounts counts = count_at_start();
   journal_.append({{"event", "sweep_started"},
                    {"sweep", sweep.name},
                    {"program_version", program_version()},
@@ -201,7 +201,6 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
                    {"runs", sweep.runs.size()},
                    {"done", counts.done},
                    {"failed", counts.failed},
-                   {"to_run", counts.to_run},
                    {"ranks", environment_.size()},
                    {"host", environment_.empty() ? "" : environment_.front().host}});
   look_back(selected, max_starts);
@@ -210,8 +209,8 @@ SweepState::SweepState(const Sweep& sweep, FolderState folder, const std::vector
   journal_.sync();
 }
 
-/// Runs that look_back finds finished are told of after the start: they count as ones to run.
-SweepState::StartCounts SweepState::count_at_start(const std::vector<size_t>& selected) const {
+/// Runs that look_back finds finished are told of after the start.
+SweepState::StartCounts SweepState::count_at_start() const {
   const auto is = [&](size_t run, RunState state) {
     return queue_.state(run) == state && !(state == RunState::done && histories_[run].started);
   };
@@ -220,7 +219,6 @@ SweepState::StartCounts SweepState::count_at_start(const std::vector<size_t>& se
     counts.done += is(run, RunState::done);
     counts.failed += is(run, RunState::failed);
   }
-  for (const size_t run : selected) counts.to_run += !is(run, RunState::done) && !is(run, RunState::failed);
   return counts;
 }
 
@@ -351,6 +349,16 @@ void SweepState::sync() {
 size_t SweepState::unfinished() const {
   const std::lock_guard lock(mutex_);
   return queue_.unfinished();
+}
+
+std::vector<size_t> SweepState::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.waiting();
+}
+
+double SweepState::train_seconds(size_t run) const {
+  const std::lock_guard lock(mutex_);
+  return records_[run]->run.train_seconds;
 }
 
 size_t SweepState::count(RunState state) const {

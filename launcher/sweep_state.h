@@ -60,7 +60,12 @@ class SweepState {
   void sync();
 
   size_t count(RunState state) const;
-  size_t unfinished() const;  ///< of the selected runs
+  size_t unfinished() const;            ///< of the selected runs
+  std::vector<size_t> waiting() const;  ///< selected runs that no group has had, in order
+  const Sweep& sweep() const { return sweep_; }
+  const std::filesystem::path& folder() const { return path_; }
+  /// Of a run that is done, of all its starts; else NaN.
+  double train_seconds(size_t run) const;
   size_t size() const { return sweep_.runs.size(); }
   const Run& run(size_t index) const { return sweep_.runs[index]; }
   /// Grows with every epoch and every run that ends: whether results() has changed.
@@ -71,9 +76,8 @@ class SweepState {
  private:
   struct StartCounts {
     size_t done = 0, failed = 0;
-    size_t to_run = 0;  ///< of the selected runs
   };
-  StartCounts count_at_start(const std::vector<size_t>& selected) const;
+  StartCounts count_at_start() const;
   void look_back(const std::vector<size_t>& selected, int max_starts);
   int64_t newest_checkpoint(size_t run) const;  ///< its step, or 0
   std::filesystem::path run_folder(size_t run) const { return path_ / "runs" / sweep_.runs[run].run_id; }

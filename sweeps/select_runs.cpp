@@ -98,27 +98,40 @@ std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only) {
   return selected;
 }
 
-Sweep shard_of(Sweep sweep, const std::string& shard) {
-  if (shard.empty()) return sweep;
+std::vector<size_t> select_shard(const Sweep& sweep, const std::string& shard) {
   size_t index = 0, count = 0;
   const char* end = shard.data() + shard.size();
   const auto [slash, first] = std::from_chars(shard.data(), end, index);
   const bool split = first == std::errc() && slash != end && *slash == '/';
   if (!split || std::from_chars(slash + 1, end, count).ptr != end || index >= count)
     Place{"--shard " + shard, ""}.fail("must be i/N with i from 0 to N-1, such as 0/4");
-  std::vector<Run> kept;
-  std::vector<int> place(sweep.runs.size(), -1);  // of each run in `kept`, or -1
-  size_t chains = 0;                              // runs that start from none, with all that starts from them
+  std::vector<size_t> selected;
+  std::vector<char> kept(sweep.runs.size(), false);
+  size_t chains = 0;  // runs that start from none, with all that starts from them
   for (size_t i = 0; i < sweep.runs.size(); ++i) {
-    Run& run = sweep.runs[i];
-    const bool starts_anew = run.depends_on < 0;
-    if (starts_anew ? chains++ % count != index : place[size_t(run.depends_on)] < 0) continue;
-    if (!starts_anew) run.depends_on = place[size_t(run.depends_on)];
-    place[i] = int(kept.size());
-    kept.push_back(std::move(run));
+    const int start = sweep.runs[i].depends_on;
+    kept[i] = start < 0 ? chains++ % count == index : kept[size_t(start)];
+    if (kept[i]) selected.push_back(i);
+  }
+  return selected;
+}
+
+Sweep part_of(Sweep sweep, const std::vector<size_t>& runs) {
+  std::vector<Run> kept;
+  std::map<int, int> places;  // of a run in `sweep`, in `kept`
+  for (const size_t i : runs) {
+    Run& run = kept.emplace_back(std::move(sweep.runs[i]));
+    if (run.depends_on >= 0) run.depends_on = places.at(run.depends_on);
+    places[int(i)] = int(kept.size()) - 1;
   }
   sweep.runs = std::move(kept);
   return sweep;
+}
+
+Sweep shard_of(Sweep sweep, const std::string& shard) {
+  if (shard.empty()) return sweep;
+  const std::vector<size_t> runs = select_shard(sweep, shard);
+  return part_of(std::move(sweep), runs);
 }
 
 }  // namespace diffq

@@ -52,8 +52,13 @@ RunSpec read_model_config(const std::string& config, const std::string& source);
 /// too. Throws std::invalid_argument for an unknown field or when nothing is left.
 std::vector<size_t> select_runs(const Sweep& sweep, const std::string& only);
 
-/// The part i of N that --shard "i/N" (i from 0) keeps: runs with what they start from, in turn. All of the
-/// sweep for "". Throws std::invalid_argument.
+/// The part i of N that --shard "i/N" (i from 0) keeps: runs with what they start from, in turn. Throws
+/// std::invalid_argument.
+std::vector<size_t> select_shard(const Sweep& sweep, const std::string& shard);
+
+/// The sweep with these of its runs alone, in ascending order and with what they start from.
+Sweep part_of(Sweep sweep, const std::vector<size_t>& runs);
+/// That of select_shard; all of the sweep for "".
 Sweep shard_of(Sweep sweep, const std::string& shard);
 
 /// First 12 hex digits of the hash over a canonical specification (XXH3, 128 bits, of its compact dump with

@@ -17,7 +17,7 @@
 #include <optional>
 #include <thread>
 
-#include "launcher/progress_line.h"
+#include "launcher/progress.h"
 #include "launcher/queue_service.h"
 #include "launcher/results_writer.h"
 #include "launcher/run_sweep.h"
@@ -57,7 +57,7 @@ int fill(const char* sweep, const char* folder) {
 struct Headquarters {
   Headquarters(const Sweep& sweep, const char* folder, MPI_Comm queue, int groups)
       : state(sweep, read_folder(folder, sweep, false, warnings), every_run(sweep), folder, {}),
-        progress(state, /*quiet=*/true),
+        progress(state, groups, /*quiet=*/true),
         service(queue, groups, 1, state, progress, [] { return std::string(); }),
         rebuilding([this, folder] {
           for (; !done; ++rebuilt) write_result_files(folder, state.results());
@@ -75,7 +75,7 @@ struct Headquarters {
 
   std::vector<std::string> warnings;
   SweepState state;
-  ProgressLine progress;
+  Progress progress;
   QueueService service;
   std::atomic<bool> done = false;
   std::atomic<int> rebuilt = 0;

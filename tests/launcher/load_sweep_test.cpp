@@ -232,6 +232,37 @@ TEST_F(LoadSweepTest, TheFolderOfAnotherSweepIsRefusedAndLeftAsItIs) {
   }
 }
 
+TEST_F(LoadSweepTest, AFolderOfNoSweepKeepsWhatASweepWouldOverwrite) {
+  const Sweep sweep = load_sweep(file(), {}).sweep;
+  const auto out = folder_.path() / "mine";
+  std::filesystem::create_directories(out);
+  write_text(out / "slurm-1.out", "");
+  write_text(out / "report.md", "my own");
+  EXPECT_EQ(
+      folder_refusal(out, sweep),
+      out.string() +
+          ": is not of a sweep, and holds report.md, which a sweep would overwrite; give another --out");
+  EXPECT_FALSE(std::filesystem::exists(out / "runs"));
+  write_text(out / "journal.jsonl", "");  // of a sweep that has lost its sweep.json
+  EXPECT_EQ(folder_refusal(out, sweep), "");
+  std::filesystem::remove_all(out);
+  std::filesystem::create_directories(out);
+  write_text(out / "slurm-1.out", "");
+  EXPECT_EQ(folder_refusal(out, sweep), "") << "other files may lie there";
+}
+
+TEST_F(LoadSweepTest, PartsKeepTheirDataAndWhatTheyStartFrom) {
+  const LoadedSweep all = load_sweep(file(), {});
+  LoadedSweep part = part_of(all, select_runs(all.sweep, "seed=2"));
+  ASSERT_EQ(part.sweep.runs.size(), 3u);
+  EXPECT_EQ(part.data.size(), 3u);
+  for (size_t run = 0; run < 3; ++run) {
+    EXPECT_EQ(part.sweep.runs[run].run_id, all.sweep.runs[run + 3].run_id);
+    EXPECT_EQ(part.sweep.runs[run].depends_on, run == 0 ? -1 : 0);
+  }
+  EXPECT_EQ(select_shard(all.sweep, "1/2"), (std::vector<size_t>{3, 4, 5}));
+}
+
 TEST_F(LoadSweepTest, AFolderThatCannotBeMadeIsRefused) {
   const Sweep sweep = load_sweep(file(), {}).sweep;
   for (const std::filesystem::path out : {file() + "/out", std::string("/proc/diffq")}) {

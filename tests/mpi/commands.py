@@ -50,6 +50,11 @@ def test_plan(folder):
     # An override before the file's name is one override.
     three = expect_code(0, 0, "plan", "--set", "seeds=[1,2,3]", sweep).out
     assert len(states(three)) == 12 and set(states(plan)) < set(states(three))
+    # A part of the sweep, as run takes it: every second run that starts from none, with what starts from it.
+    ids = list(states(plan))
+    only = expect_code(0, 0, "plan", sweep, "--shard", "0/2", "--only", "method=ptq").out
+    assert list(states(only)) == ids[:2] and "2 runs" in only and "1 of them starts" in only, only
+    assert "--shard 2/2: must be i/N" in expect_code(2, 0, "plan", sweep, "--shard", "2/2").err
 
     expect_code(1, 2, "run", sweep, "--out", out, "--only", "seed=1")
     before = folder_state(out)
@@ -77,11 +82,11 @@ def test_memory_that_is_planned(folder):
 
 
 def test_status(folder):
-    sweep, out = write(folder, epochs=12, seeds=[1, 2, 3, 4]), folder / "out"
+    sweep, out = write(folder, epochs=100, seeds=[1, 2, 3, 4]), folder / "out"
     process = start(2, "run", sweep, "--out", out)
     try:
         deadline = time.monotonic() + 60
-        while not ended(read_journal(out), "run_done"):
+        while not (ended(read_journal(out), "run_done") and (out / "progress.json").exists()):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         during = expect_code(0, 0, "status", out).out
@@ -93,10 +98,12 @@ def test_status(folder):
     assert process.returncode == 1
     counts = re.match(r"sweep test: 16 runs, (\d+) done, (\d+) failed, (\d+) running, (\d+) to run; last started 20", during)
     assert counts and int(counts[1]) >= 1 and int(counts[3]) in (1, 2) and sum(map(int, counts.groups())) == 16, during
-    assert re.search(r"worked on by .*; about \d+ min left at this pace\n", during), during
+    assert re.search(r"worked on by .*; about \d+ min left\n", during), during
+    assert re.search(r"running .*, epoch \d+/100 step \d+/\d+ loss \d", during), during
     assert re.search(r"running [0-9a-f]{12} idx small_cnn \w+.* seed \d, since 20", during), during
     assert during.count("running ") >= int(counts[3])
     before = folder_state(out)
+    assert not (out / "progress.json").exists(), "it is of a sweep at work"
     after = expect_code(0, 0, "status", out).out
     assert after.startswith("sweep test: 16 runs, 12 done, 4 failed, 0 running, 0 to run; "), after
     failed = {row["run_id"]: row["reason"] for row in read_table(out / "results.h5", "runs") if row["status"] == "failed"}
@@ -104,7 +111,7 @@ def test_status(folder):
         assert f"failed  {run_id} {reason}\n" in after, after
     assert folder_state(out) == before
     # Of a smaller sweep in the same folder: what was done for the larger one does not count.
-    smaller = write(folder, epochs=12, seeds=[1])
+    smaller = write(folder, epochs=100, seeds=[1])
     expect_code(1, 2, "run", smaller, "--out", out)
     after = expect_code(0, 0, "status", out).out
     assert after.startswith("sweep test: 4 runs, 3 done, 1 failed, 0 running, 0 to run; "), after
@@ -116,10 +123,11 @@ def test_report_of_two_folders(folder):
     expect_code(1, 2, "run", sweep, "--out", first)
     sweep = write(folder, seeds=[1, 2], name="second")
     expect_code(1, 2, "run", sweep, "--out", second)
-    before = folder_state(second)
+    before, own = folder_state(second), {name: (first / name).read_bytes() for name in ("report.html", "report.md", "results.csv")}
     outcome = expect_code(0, 0, "report", first, second)
-    assert f"report  {first}/report.md" in outcome.out and "fp32" in outcome.out
-    ids = [line.split(",")[0].strip('"') for line in (first / "results.csv").read_text().splitlines()[1:]]
+    assert f"report  {first}/joined.md" in outcome.out and "fp32" in outcome.out
+    assert all((first / name).read_bytes() == content for name, content in own.items()), "its own report stays"
+    ids = [line.split(",")[0].strip('"') for line in (first / "joined.csv").read_text().splitlines()[1:]]
     expected = {row["run_id"] for out in (first, second) for row in read_table(out / "results.h5", "runs")}
     assert len(ids) == len(set(ids)) == 8 and set(ids) == expected, "each run once"
     assert folder_state(second) == before
@@ -127,7 +135,7 @@ def test_report_of_two_folders(folder):
     assert folder_state(second) == before
     assert (folder / "r.csv").read_text() == (second / "results.csv").read_text()
     assert (folder / "r.md").read_text() == (second / "report.md").read_text()
-    page = (first / "report.html").read_text()
+    page = (first / "joined.html").read_text()
     assert page.endswith("</html>\n") and 'data-reload-seconds="0"' in page and all(run_id in page for run_id in ids)
     elsewhere = ["--html", folder / "r.html", "--markdown", folder / "r.md", "--csv", folder / "r.csv"]
     expect_code(0, 0, "report", second, *elsewhere)

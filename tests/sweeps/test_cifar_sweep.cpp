@@ -23,10 +23,11 @@ TEST(CifarSweep, IsPlanned) {
   TemporaryFolder folder;
   write_cifar10(folder.path() / "cifar-10-batches-bin", {.records = 30});
   testing::internal::CaptureStdout();
-  const int status = plan_command(std::string(DIFFQ_SOURCE_DIR) + "/sweeps/cifar10_resnet18.json",
-                                  {"benchmarks.0.data.root=\"" + folder.path().string() + "\"",
-                                   "benchmarks.0.data.valid_samples=20", "seeds=[1]"},
-                                  /*out=*/"", /*program=*/"");
+  PlanOptions options;
+  options.sweep_file = std::string(DIFFQ_SOURCE_DIR) + "/sweeps/cifar10_resnet18.json";
+  options.overrides = {"benchmarks.0.data.root=\"" + folder.path().string() + "\"",
+                       "benchmarks.0.data.valid_samples=20", "seeds=[1]"};
+  const int status = plan_command(options, /*program=*/"");
   const std::string text = testing::internal::GetCapturedStdout();
   EXPECT_EQ(status, 0);
   EXPECT_EQ(count_of(text, "cifar10  resnet18"), 18u) << text;

@@ -1,4 +1,4 @@
-#include "launcher/progress_line.h"
+#include "launcher/progress.h"
 
 #include <gtest/gtest.h>
 

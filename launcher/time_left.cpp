@@ -1,0 +1,199 @@
+#include "launcher/time_left.h"
+
+#include <algorithm>
+#include <cmath>
+#include <queue>
+#include <set>
+
+namespace diffq {
+namespace {
+
+double seconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+/// All of a run's specification but what changes its time little.
+std::string kind_of(const Run& run) {
+  nlohmann::json kind = run.config;
+  for (const char* other : {"seed", "start"}) kind.erase(other);
+  if (kind.contains("method"))
+    for (const char* other : {"lambda", "target_mb", "bits"}) kind["method"].erase(other);
+  return benchmark_of(run) + kind.dump();
+}
+
+double epochs_of(const Run& run) { return static_cast<double>(run.spec.train.epochs); }
+
+/// Runs in the order in which groups would take them: the first that is ready, as RunQueue does it.
+class Waiting {
+ public:
+  void add(size_t run, double from) { later_.push({from, run}); }
+  bool empty() const { return ready_.empty() && later_.empty(); }
+  /// The next run for a group that is free at `time`, and when it begins.
+  std::pair<size_t, double> take(double time) {
+    if (ready_.empty() && later_.top().first > time) time = later_.top().first;
+    for (; !later_.empty() && later_.top().first <= time; later_.pop()) ready_.insert(later_.top().second);
+    const size_t run = *ready_.begin();
+    ready_.erase(ready_.begin());
+    return {run, time};
+  }
+
+ private:
+  using Entry = std::pair<double, size_t>;
+  std::set<size_t> ready_;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> later_;
+};
+
+}  // namespace
+
+std::string text_of(const TimeEstimate& left) {
+  const std::string unknown = left.unknown_runs == 0 ? ""
+                                                     : std::to_string(left.unknown_runs) +
+                                                           (left.unknown_runs == 1 ? " run" : " runs") +
+                                                           " unlike any that has begun";
+  if (left.seconds <= 0) return unknown.empty() ? "" : "no time known of " + unknown;
+  const auto minutes = static_cast<int64_t>(std::ceil(left.seconds / 60));
+  const auto two = [](int64_t large, const char* of_large, int64_t small, const char* of_small) {
+    return std::to_string(large) + of_large + " " + std::to_string(small) + of_small;
+  };
+  const std::string time = minutes < 60        ? std::to_string(minutes) + " min"
+                           : minutes < 24 * 60 ? two(minutes / 60, " h", minutes % 60, " min")
+                                               : two(minutes / 1440, " d", minutes % 1440 / 60, " h");
+  return "about " + time + " left" + (unknown.empty() ? "" : ", not counting " + unknown);
+}
+
+TimeLeft::TimeLeft(const Sweep& sweep, int groups) : sweep_(sweep), groups_(groups) {
+  std::map<std::string, int> kinds, entries;
+  for (const Run& run : sweep.runs) {
+    kind_.push_back(kinds.try_emplace(kind_of(run), static_cast<int>(kinds.size())).first->second);
+    entry_.push_back(entries.try_emplace(benchmark_of(run), static_cast<int>(entries.size())).first->second);
+  }
+}
+
+void TimeLeft::Mean::add(double run_seconds, double tail_seconds) {
+  ++count;
+  seconds += (run_seconds - seconds) / count;
+  tail += (tail_seconds - tail) / count;
+}
+
+void TimeLeft::add(Costs& costs, size_t run, double run_seconds, double tail_seconds) const {
+  costs.kinds[kind_[run]].add(run_seconds, tail_seconds);
+  if (epochs_of(sweep_.runs[run]) > 0)
+    costs.entries[entry_[run]].add(run_seconds / epochs_of(sweep_.runs[run]), tail_seconds);
+}
+
+void TimeLeft::earlier(size_t run, double run_seconds) {
+  if (std::isfinite(run_seconds)) add(earlier_, run, run_seconds, 0);
+}
+
+void TimeLeft::started(int group, size_t run, Time now) {
+  active_[group] = {.run = run, .began = now, .first = {}, .last = now};
+}
+
+void TimeLeft::step(int group, const RunProgress& progress, Time now) {
+  const auto found = active_.find(group);
+  if (found == active_.end()) return;
+  Active& active = found->second;
+  const double steps = static_cast<double>(progress.steps);
+  active.share = (static_cast<double>(progress.epoch - 1) * steps + static_cast<double>(progress.step)) /
+                 (static_cast<double>(progress.epochs) * steps);
+  active.last = now;
+  if (active.first == Time{}) {
+    active.first = now;
+    active.first_share = active.share;
+  }
+}
+
+std::optional<double> TimeLeft::Active::training() const {
+  if (!(share > first_share) || last <= first) return std::nullopt;
+  return seconds(last - first) / (share - first_share);
+}
+
+void TimeLeft::done(int group, Time now) {
+  const auto found = active_.find(group);
+  if (found == active_.end()) return;
+  const Active active = found->second;
+  active_.erase(found);
+  const double end = seconds(now - active.last);
+  if (const auto training = active.training()) {
+    add(done_, active.run, seconds(active.first - active.began) + *training + end, end);
+  } else if (active.first_share < 0.5) {  // else it went on from a checkpoint just before its end
+    add(done_, active.run, seconds(now - active.began), end);
+  }
+}
+
+std::optional<double> TimeLeft::whole(const Costs& costs, size_t run) const {
+  if (const auto kind = costs.kinds.find(kind_[run]); kind != costs.kinds.end()) return kind->second.seconds;
+  if (const auto entry = costs.entries.find(entry_[run]); entry != costs.entries.end())
+    return entry->second.seconds * epochs_of(sweep_.runs[run]);
+  return std::nullopt;
+}
+
+double TimeLeft::tail(size_t run) const {
+  if (const auto kind = done_.kinds.find(kind_[run]); kind != done_.kinds.end()) return kind->second.tail;
+  const auto entry = done_.entries.find(entry_[run]);
+  return entry != done_.entries.end() ? entry->second.tail : 0;
+}
+
+/// The best that is known: of runs that are done, else of those at work, else of earlier starts.
+TimeLeft::Costs TimeLeft::known() const {
+  Costs costs = done_, running, earlier = earlier_;
+  for (const auto& [group, active] : active_) {
+    if (const auto training = active.training())
+      add(running, active.run, seconds(active.first - active.began) + *training + tail(active.run), 0);
+  }
+  for (Costs* less : {&running, &earlier}) {
+    costs.kinds.merge(less->kinds);
+    costs.entries.merge(less->entries);
+  }
+  return costs;
+}
+
+std::optional<double> TimeLeft::rest(const Active& active, const Costs& costs, Time now) const {
+  if (const auto training = active.training())
+    return std::max(0.0, *training * (1 - active.share) + tail(active.run) - seconds(now - active.last));
+  const auto all = whole(costs, active.run);
+  return all ? std::optional(std::max(0.0, *all - seconds(now - active.began))) : std::nullopt;
+}
+
+TimeEstimate TimeLeft::estimate(const std::vector<size_t>& waiting, Time now) const {
+  const Costs costs = known();
+  TimeEstimate left;
+  std::map<size_t, double> ends;  // of what runs and is known
+  std::priority_queue<double, std::vector<double>, std::greater<>> groups_free;
+  for (const auto& [group, active] : active_) {
+    const auto seconds_left = rest(active, costs, now);
+    left.unknown_runs += !seconds_left;
+    ends[active.run] = seconds_left.value_or(0);
+    groups_free.push(seconds_left.value_or(0));
+    left.seconds = std::max(left.seconds, seconds_left.value_or(0));
+  }
+  for (int group = static_cast<int>(active_.size()); group < groups_; ++group) groups_free.push(0);
+
+  Waiting queue;
+  std::map<size_t, std::vector<size_t>> after;  // those that start from a run that waits too
+  const std::set<size_t> waits(waiting.begin(), waiting.end());
+  for (const size_t run : waiting) {
+    const int start = sweep_.runs[run].depends_on;
+    if (start >= 0 && waits.contains(static_cast<size_t>(start))) {
+      after[static_cast<size_t>(start)].push_back(run);
+    } else {
+      const auto running = start < 0 ? ends.end() : ends.find(static_cast<size_t>(start));
+      queue.add(run, running == ends.end() ? 0 : running->second);
+    }
+  }
+  while (!queue.empty()) {
+    const auto [run, begin] = queue.take(groups_free.top());
+    const auto cost = whole(costs, run);
+    left.unknown_runs += !cost;
+    const double end = begin + cost.value_or(0);
+    if (cost) {
+      groups_free.pop();
+      groups_free.push(end);
+      left.seconds = std::max(left.seconds, end);
+    }
+    for (const size_t next : after[run]) queue.add(next, end);
+  }
+  return left;
+}
+
+}  // namespace diffq
