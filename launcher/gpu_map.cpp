@@ -1,10 +1,14 @@
 #include "launcher/gpu_map.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
+
+#include "launcher/nccl_api.h"
 
 namespace diffq {
 namespace {
@@ -25,7 +29,7 @@ constexpr size_t kShortUuid = 12;  // "GPU-5d0e87a1": enough to find it in what 
     throw std::invalid_argument(
         host + "rank " + std::to_string(rank) +
         " sees no GPU; see what CUDA_VISIBLE_DEVICES is set to, and whether nvidia-smi "
-        "lists one there (Slurm: --gpus-per-task=1); --device cpu trains without");
+        "lists one there (Slurm: --gpus-per-task=1); --device cpu does without");
   }
   const auto gpus = static_cast<int>(uuids.size());
   std::string problem =
@@ -58,6 +62,17 @@ std::vector<int> choose_gpus(DeviceChoice choice, const std::vector<RankGpus>& r
     chosen.push_back(static_cast<int>(best - uuids.begin()));
   }
   return chosen;
+}
+
+at::Device choose_device(DeviceChoice choice) {
+  const auto api = choice == DeviceChoice::cpu ? nullptr : nccl_library();
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  const std::vector<RankGpus> alone{{{0, host}, api ? api->gpu_uuids() : std::vector<std::string>{}}};
+  const int gpu = choose_gpus(choice, alone, 1)[0];
+  if (gpu == kNoGpu) return at::kCPU;
+  api->use_gpu(gpu);
+  return {at::kCUDA, static_cast<at::DeviceIndex>(gpu)};
 }
 
 std::string gpu_map_text(const std::vector<RankGpus>& ranks, const std::vector<int>& chosen) {

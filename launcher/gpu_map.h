@@ -2,6 +2,8 @@
 // Which GPU each rank works on. A rank may see all GPUs of its host or only some (CUDA_VISIBLE_DEVICES, as
 // Slurm sets it for each task); GPUs are told apart by their UUIDs, never by counting.
 
+#include <ATen/core/Tensor.h>
+
 #include <string>
 #include <vector>
 
@@ -26,6 +28,9 @@ std::vector<int> choose_gpus(DeviceChoice choice, const std::vector<RankGpus>& r
 
 /// A line a host: "host a: rank 0 on GPU 0 (GPU-5d0e87a1), rank 1 on GPU 1 (GPU-a1b2c3d4)".
 std::string gpu_map_text(const std::vector<RankGpus>& ranks, const std::vector<int>& chosen);
+
+/// Of a command that works alone: the first GPU that it sees, or the CPU. The same errors.
+at::Device choose_device(DeviceChoice choice);
 
 /// Collective over the world: of all ranks, on rank 0. `uuids`: what this one sees.
 std::vector<RankGpus> gather_gpus(const World& world, const std::vector<std::string>& uuids);

@@ -53,11 +53,11 @@ int internal_failure(const std::string& what) {
 
 struct Arguments {
   std::string folder;
-  std::string path, data, root;
-  std::string request;
-  std::string sound, stems_out;
+  std::string path, request;
   bool deep = false, watch = false;
   diffq::ExportOptions model_export;
+  diffq::EvalOptions eval;
+  diffq::SeparateOptions separate;
   diffq::PlanOptions plan;
   diffq::RunOptions run;
   diffq::ReportOptions report;
@@ -73,12 +73,19 @@ std::string device_number(std::string& word) {
   return "must be auto, cpu or cuda, not " + word;
 }
 
+void add_device(CLI::App* command, diffq::DeviceChoice& choice, const std::string& help) {
+  command->add_option("--device", choice, help)
+      ->transform(CLI::Validator(device_number, ""))
+      ->type_name("DEVICE");
+}
+
 void add_commands(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", "diffq " + diffq::program_version() + " (" + diffq::git_commit() + ")");
   app.require_subcommand(1);
   const std::string set_help = "Override one value, such as benchmarks.0.train.epochs=1 (JSON on the right)";
   const std::string set_form = "NAME=VALUE, once or more";
   const std::string only_help = "Only the runs that match, such as method=qat,seed=1";
+  const std::string alone_help = "auto (a GPU where there is one, else cpu), cpu or cuda";
   const std::string shard_help = "Only part i of N of the sweep: i/N, i from 0";
 
   CLI::App* plan =
@@ -102,10 +109,8 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   run->add_option("--set", arguments.run.overrides, set_help)->allow_extra_args(false)->option_text(set_form);
   run->add_option("--only", arguments.run.only, only_help);
   run->add_option("--shard", arguments.run.shard, shard_help);
-  run->add_option("--device", arguments.run.device,
-                  "auto (a GPU for each rank where there are any, else cpu), cpu or cuda")
-      ->transform(CLI::Validator(device_number, ""))
-      ->type_name("DEVICE");
+  add_device(run, arguments.run.device,
+             "auto (a GPU for each rank where there are any, else cpu), cpu or cuda");
   run->add_option("--ranks-per-gpu", arguments.run.ranks_per_gpu,
                   "As many ranks may share a GPU (default 1; groups that do need NCCL 2.30)")
       ->check(CLI::Range(1, 64));
@@ -158,14 +163,17 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   inspect->add_option("FILE", arguments.path)->required();
 
   CLI::App* eval = app.add_subcommand("eval", "Evaluate a packed model file alone, on the test data");
-  eval->add_option("FILE", arguments.path)->required();
-  eval->add_option("--data", arguments.data, "Name of the data set (default: what it was trained on)");
-  eval->add_option("--root", arguments.root, "Folder of the data (default: where it was)");
+  eval->add_option("FILE", arguments.eval.file)->required();
+  eval->add_option("--data", arguments.eval.data, "Name of the data set (default: what it was trained on)");
+  eval->add_option("--root", arguments.eval.root, "Folder of the data (default: where it was)");
+  add_device(eval, arguments.eval.device, alone_help);
 
   CLI::App* separate = app.add_subcommand("separate", "Separate a track of music into its stems");
-  separate->add_option("FILE", arguments.path, "Packed model")->required();
-  separate->add_option("INPUT.wav", arguments.sound, "Of any rate; WAV, FLAC or the like")->required();
-  separate->add_option("--out", arguments.stems_out, "Folder for the stems")->required();
+  separate->add_option("FILE", arguments.separate.model, "Packed model")->required();
+  separate->add_option("INPUT.wav", arguments.separate.input, "Of any rate; WAV, FLAC or the like")
+      ->required();
+  separate->add_option("--out", arguments.separate.out, "Folder for the stems")->required();
+  add_device(separate, arguments.separate.device, alone_help);
 }
 
 int dispatch(const CLI::App& app, const Arguments& arguments) {
@@ -176,9 +184,8 @@ int dispatch(const CLI::App& app, const Arguments& arguments) {
   if (app.got_subcommand("verify")) return diffq::verify_command(arguments.path, arguments.deep);
   if (app.got_subcommand("export")) return diffq::export_command(arguments.model_export);
   if (app.got_subcommand("inspect")) return diffq::inspect_command(arguments.path);
-  if (app.got_subcommand("eval")) return diffq::eval_command(arguments.path, arguments.data, arguments.root);
-  if (app.got_subcommand("separate"))
-    return diffq::separate_command(arguments.path, arguments.sound, arguments.stems_out);
+  if (app.got_subcommand("eval")) return diffq::eval_command(arguments.eval);
+  if (app.got_subcommand("separate")) return diffq::separate_command(arguments.separate);
   return diffq::report_command(arguments.report);
 }
 

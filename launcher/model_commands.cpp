@@ -9,11 +9,13 @@
 #include <stdexcept>
 
 #include "datasets/dataset.h"
+#include "launcher/gpu_map.h"
 #include "launcher/world.h"
 #include "results/durable_file.h"
 #include "sweeps/json_reader.h"
 #include "sweeps/spec_keys.h"
 #include "sweeps/sweep.h"
+#include "trainer/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/model_file.h"
 #include "trainer/run_measures.h"
@@ -172,7 +174,8 @@ int inspect_command(const std::string& file) {
   return 0;
 }
 
-int eval_command(const std::string& file, const std::string& data, const std::string& root) {
+int eval_command(const EvalOptions& options) {
+  const std::string &file = options.file, &data = options.data;
   const PackedModel model = PackedModel::read(file);
   if (!model.is_packed())
     throw std::invalid_argument(file + ": is not a packed model of diffq, so that its network is not known");
@@ -184,7 +187,8 @@ int eval_command(const std::string& file, const std::string& data, const std::st
     spec.data.train_samples = spec.data.test_samples = 0;
   }
   check_benchmark(spec.data.name, spec.model.name, {file, ""});
-  if (!root.empty()) spec.data.root = root;
+  if (!options.root.empty()) spec.data.root = options.root;
+  const at::Device device = choose_device(options.device);
   at::set_num_threads(compute_threads(1));
   const DataSplits splits = open_data(spec.data);
   const std::unique_ptr<Task> task = make_task(spec, splits.shape);
@@ -193,11 +197,14 @@ int eval_command(const std::string& file, const std::string& data, const std::st
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(file + ": " + error.what());
   }
+  prepare_device(device);
+  if (!device.is_cpu()) task->module().to(device);
   SoloCommunicator alone;
   const TestResult test = evaluate_test(*task, *splits.test, spec.eval, spec.data.workers, alone);
-  std::printf("model  %s\ndata   %s in %s, %.0f samples\nloss   %.9g\n",
-              word_of(spec.model.name, kModelNames).c_str(), word_of(spec.data.name, kDataNames).c_str(),
-              spec.data.root.c_str(), static_cast<double>(splits.test->size()), test.loss);
+  std::printf("model  %s on %s\ndata   %s in %s, %.0f samples\nloss   %.9g\n",
+              word_of(spec.model.name, kModelNames).c_str(), device.str().c_str(),
+              word_of(spec.data.name, kDataNames).c_str(), spec.data.root.c_str(),
+              static_cast<double>(splits.test->size()), test.loss);
   std::printf("%s = %#.9g\n", task->metric_name().c_str(), test.metric);
   return 0;
 }

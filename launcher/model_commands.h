@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "launcher/device_choice.h"
+
 namespace diffq {
 
 /// How a model is exported: packed, or plain weights for other programs.
@@ -25,8 +27,12 @@ int export_command(const ExportOptions& options);
 /// Prints what a model file holds.
 int inspect_command(const std::string& file);
 
-/// Evaluates a packed file alone on its test data, or on that of `data` (a data set's name) in `root`; "" for
-/// both: as the file says. The last line is "METRIC = VALUE".
-int eval_command(const std::string& file, const std::string& data, const std::string& root);
+struct EvalOptions {
+  std::string file;
+  std::string data, root;  ///< a data set's name and its folder; "": as the file says
+  DeviceChoice device = DeviceChoice::automatic;
+};
+/// Evaluates a packed file alone on its test data. The last line is "METRIC = VALUE".
+int eval_command(const EvalOptions& options);
 
 }  // namespace diffq

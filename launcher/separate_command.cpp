@@ -10,8 +10,10 @@
 
 #include "datasets/codecs/sound_file.h"
 #include "datasets/music_tracks.h"
+#include "launcher/gpu_map.h"
 #include "launcher/world.h"
 #include "sweeps/sweep.h"
+#include "trainer/device.h"
 #include "trainer/model_file.h"
 #include "trainer/models/demucs.h"
 #include "trainer/models/sinc_resample.h"
@@ -49,17 +51,21 @@ RunSpec spec_of(const PackedModel& model, const std::string& file) {
 
 }  // namespace
 
-int separate_command(const std::string& file, const std::string& input, const std::string& out) {
+int separate_command(const SeparateOptions& options) {
+  const std::string &file = options.model, &input = options.input, &out = options.out;
   const PackedModel model = PackedModel::read(file);
   const RunSpec spec = spec_of(model, file);
   const MusicSpec& music = spec.data.music;
   const SoundInfo info = sound_info(input);
   if (info.frames == 0) throw std::invalid_argument(input + ": holds no sound");
+  const at::Device device = choose_device(options.device);
   at::set_num_threads(compute_threads(1));
   torch::NoGradGuard no_grad;
   Demucs demucs(spec.model.demucs, static_cast<int64_t>(kStems.size()), music.channels);
   load_module(model, demucs);
   demucs.eval();
+  prepare_device(device);
+  demucs.to(device);
 
   at::Tensor mixture;
   try {
@@ -69,7 +75,8 @@ int separate_command(const std::string& file, const std::string& input, const st
   }
   mixture = resampled(with_channels(mixture, music.channels, input), info.rate, music.rate);
   const at::Tensor stems =
-      separate([&](const at::Tensor& part) { return demucs.forward(part); }, mixture, *spec.eval.separation,
+      separate([&](const at::Tensor& part) { return demucs.forward(part.to(device)).cpu(); }, mixture,
+               *spec.eval.separation,
                {music.rate, std::llround(music.segment_seconds * double(music.rate)), spec.eval.batch_size});
 
   std::error_code failed;

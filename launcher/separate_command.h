@@ -3,11 +3,17 @@
 
 #include <string>
 
+#include "launcher/device_choice.h"
+
 namespace diffq {
 
+struct SeparateOptions {
+  std::string model, input;  ///< a packed model; a track, of any rate
+  std::string out;           ///< a folder
+  DeviceChoice device = DeviceChoice::automatic;
+};
 /// Writes drums.wav, bass.wav, other.wav and vocals.wav, of the input's rate and length and the model's
-/// channels, into the folder `out`. Returns the exit code; wrong arguments are thrown as
-/// std::invalid_argument.
-int separate_command(const std::string& file, const std::string& input, const std::string& out);
+/// channels. Returns the exit code; wrong arguments are thrown as std::invalid_argument.
+int separate_command(const SeparateOptions& options);
 
 }  // namespace diffq

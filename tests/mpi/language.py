@@ -55,8 +55,12 @@ def test_sweep(folder):
     better = "better" if rows["diffq"]["metric"] < rows["fp32"]["metric"] else "worse"
     line = next(line for line in report.splitlines() if line.startswith("At DiffQ's smallest size"))
     assert f"perplexity is {better} than fp32" in line, line
-    # Another model's data.
+    # On the CPU by itself where there is no GPU, and a clear word to who asks for one.
     model = out / "runs" / rows["fp32"]["run_id"] / "model.safetensors"
+    assert expect_code(0, 0, "eval", model, "--device", "cpu").out.startswith("model  transformer_lm on cpu\n")
+    error = expect_code(2, 0, "eval", model, "--device", "cuda").err
+    assert "sees no GPU" in error and "--device cpu does without" in error, error
+    # Another model's data.
     error = expect_code(2, 0, "eval", model, "--data", "mnist", "--root", folder).err
     assert "transformer_lm is a model for the benchmark language, but data.name, mnist, is for image" in error, error
 

@@ -91,6 +91,8 @@ def separate(folder, model, source, name):
 
 
 def check_separation(folder, model, source):
+    error = expect_code(2, 0, "separate", model, source, "--out", folder / "none", "--device", "cuda").err
+    assert "sees no GPU" in error and not (folder / "none").exists(), error
     mixture, _ = read_wave(source)
     plain = separate(folder, model, source, "plain")
     assert all(rate == RATE and sound.shape == mixture.shape for sound, rate in plain)
