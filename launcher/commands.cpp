@@ -135,7 +135,8 @@ bool print_status(const std::filesystem::path& folder) {
                      last.value("unfinished", last.value("pending", size_t{0})) == 0;
   const auto owner = lock_owner(folder);
   const bool works = owner && owner->alive();
-  const ProgressFile progress = works ? read_progress(folder) : ProgressFile{};
+  ProgressFile progress = works ? read_progress(folder) : ProgressFile{};
+  if (works && progress.time < owner->since) progress = {};  // of a start before
   std::string running, failed;
   size_t running_count = 0;
   for (const auto& [id, history] : read_histories(events)) {

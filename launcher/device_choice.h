@@ -1,5 +1,5 @@
 #pragma once
-// --device: where the ranks of a sweep train.
+// --device: where a sweep trains, and where a model is evaluated.
 
 #include <array>
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace diffq {
 
-/// automatic: a GPU for each rank where there are any, else the CPU.
+/// automatic: a GPU (for each rank) where there are any, else the CPU.
 enum class DeviceChoice { automatic, cpu, cuda };
 inline constexpr std::array<std::pair<std::string_view, DeviceChoice>, 3> kDeviceChoiceNames{
     {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}}};

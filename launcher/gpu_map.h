@@ -2,7 +2,7 @@
 // Which GPU each rank works on. A rank may see all GPUs of its host or only some (CUDA_VISIBLE_DEVICES, as
 // Slurm sets it for each task); GPUs are told apart by their UUIDs, never by counting.
 
-#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <string>
 #include <vector>

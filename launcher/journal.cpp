@@ -88,11 +88,4 @@ std::string utc_now() {
   return text;
 }
 
-std::optional<int64_t> seconds_of(const std::string& utc) {
-  std::tm parts{};
-  const char* end = ::strptime(utc.c_str(), kTimeFormat, &parts);
-  if (end == nullptr || *end != '\0') return std::nullopt;
-  return ::timegm(&parts);
-}
-
 }  // namespace diffq

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,7 +34,5 @@ std::vector<nlohmann::json> read_journal(const std::filesystem::path& path);
 
 /// Now, as 2026-01-31T23:59:59Z.
 std::string utc_now();
-/// The seconds since 1970 of such a text; nothing of another.
-std::optional<int64_t> seconds_of(const std::string& utc);
 
 }  // namespace diffq

@@ -160,9 +160,11 @@ LoadedSweep part_of(LoadedSweep loaded, const std::vector<size_t>& runs) {
 namespace {
 
 void refuse_foreign_files(const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder / "journal.jsonl")) return;
-  for (const char* name : {"runs", "results.h5", "results.csv", "report.md", "report.html"}) {
-    if (std::filesystem::exists(folder / name))
+  std::error_code unreadable;  // the lock tells of it
+  if (std::filesystem::exists(folder / "journal.jsonl", unreadable)) return;
+  for (const char* name :
+       {"runs", "results.h5", "results.csv", "report.md", "report.html", "progress.json"}) {
+    if (std::filesystem::exists(folder / name, unreadable))
       throw std::invalid_argument(folder.string() + ": is not of a sweep, and holds " + name +
                                   ", which a sweep would overwrite; give another --out");
   }

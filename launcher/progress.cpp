@@ -33,15 +33,11 @@ Progress::Progress(const SweepState& state, int groups, bool quiet)
       quiet_(quiet),
       terminal_(::isatty(STDERR_FILENO) == 1),
       time_left_(state.sweep(), groups),
-      shown_(Clock::now()),
-      written_(Clock::now()) {
-  remove_file();  // of a start that was killed
+      shown_(Clock::now()) {
   for (size_t run = 0; run < state.size(); ++run) time_left_.earlier(run, state.train_seconds(run));
 }
 
-Progress::~Progress() { remove_file(); }
-
-void Progress::remove_file() const {
+Progress::~Progress() {
   std::error_code ignored;
   std::filesystem::remove(path_, ignored);
 }
@@ -59,9 +55,9 @@ std::string Progress::counts() const {
   return text + "]";
 }
 
-std::string Progress::time_left() const {
-  const std::string left = text_of(time_left_.estimate(state_.waiting(), Clock::now()));
-  return left.empty() ? "" : ", " + left;
+/// Nothing once the sweep stops: runs that are to go on later count as whole ones.
+TimeEstimate Progress::time_left() const {
+  return stopping_ ? TimeEstimate{} : time_left_.estimate(state_.waiting(), Clock::now());
 }
 
 void Progress::started(int group, size_t run) { time_left_.started(group, run, Clock::now()); }
@@ -94,7 +90,10 @@ void Progress::stopped(int group, size_t run) {
 }
 
 void Progress::stopping(const std::string& reason) {
-  print(reason + ": stopping; every run writes a checkpoint first" + time_left());
+  const std::string left = text_of(time_left());
+  print(reason + ": stopping; every run writes a checkpoint first" +
+        (left.empty() ? "" : "; of the sweep, " + left));
+  stopping_ = true;
 }
 
 void Progress::refresh() {
@@ -112,7 +111,7 @@ void Progress::refresh() {
 
 void Progress::show_line() {
   std::string line = counts();
-  line.insert(line.size() - 1, time_left());
+  if (const std::string left = text_of(time_left()); !left.empty()) line.insert(line.size() - 1, ", " + left);
   size_t shown = 0;
   for (const auto& [group, active] : active_) {
     if (++shown > 2) {  // a line is not the place for hundreds of groups
@@ -131,7 +130,7 @@ void Progress::show_line() {
 /// Not synced to disk: it tells of a sweep at work, and is of no use to a later one. Nor does the sweep fail
 /// where it can't be written.
 void Progress::write_file() {
-  const TimeEstimate left = time_left_.estimate(state_.waiting(), written_);
+  const TimeEstimate left = time_left();
   nlohmann::json running = nlohmann::json::object();
   for (const auto& [group, active] : active_) {
     const RunProgress& at = active.progress;
@@ -161,13 +160,13 @@ void Progress::write_file() {
 ProgressFile read_progress(const std::filesystem::path& folder) try {
   std::ifstream file(folder / kFileName, std::ios::binary);
   const nlohmann::json content = nlohmann::json::parse(file);
-  ProgressFile progress{{content.at("seconds_left"), content.at("unknown_runs")}, {}};
+  ProgressFile progress{content.at("time"), {content.at("seconds_left"), content.at("unknown_runs")}, {}};
   for (const auto& [run_id, at] : content.at("running").items()) {
     progress.running[run_id] = {at.at("epoch"), at.at("epochs"), at.at("step"), at.at("steps"),
                                 at.at("loss").is_null() ? kNotApplicable : at.at("loss").get<double>()};
   }
   return progress;
-} catch (const nlohmann::json::exception&) {
+} catch (const std::exception&) {
   return {};
 }
 

@@ -38,10 +38,9 @@ class Progress {
   };
   void print(const std::string& line);
   std::string counts() const;
-  std::string time_left() const;  ///< ", about 5 min left", or ""
+  TimeEstimate time_left() const;
   void show_line();
   void write_file();
-  void remove_file() const;
 
   const SweepState& state_;
   std::filesystem::path path_;
@@ -49,15 +48,16 @@ class Progress {
   TimeLeft time_left_;
   std::map<int, Active> active_;  ///< by group
   Clock::time_point shown_, written_;
-  bool changed_ = false;
+  bool changed_ = false, stopping_ = false;
 };
 
 /// What progress.json says of a sweep at work.
 struct ProgressFile {
+  std::string time;  ///< UTC
   TimeEstimate left;
   std::map<std::string, RunProgress> running;  ///< by run id
 };
-/// Nothing if it is not there or is none.
+/// Nothing where it can't be read.
 ProgressFile read_progress(const std::filesystem::path& folder);
 
 /// "epoch 2/10 step 5/100 loss 0.61"

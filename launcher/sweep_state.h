@@ -61,7 +61,7 @@ class SweepState {
 
   size_t count(RunState state) const;
   size_t unfinished() const;            ///< of the selected runs
-  std::vector<size_t> waiting() const;  ///< selected runs that no group has had, in order
+  std::vector<size_t> waiting() const;  ///< selected runs that are pending, in order
   const Sweep& sweep() const { return sweep_; }
   const std::filesystem::path& folder() const { return path_; }
   /// Of a run that is done, of all its starts; else NaN.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <queue>
 #include <set>
 
@@ -30,15 +31,18 @@ class Waiting {
   bool empty() const { return ready_.empty() && later_.empty(); }
   /// The next run for a group that is free at `time`, and when it begins.
   std::pair<size_t, double> take(double time) {
-    if (ready_.empty() && later_.top().first > time) time = later_.top().first;
-    for (; !later_.empty() && later_.top().first <= time; later_.pop()) ready_.insert(later_.top().second);
+    // Of groups that were free earlier, one found nothing before the time of the last run.
+    time_ = std::max(time, time_);
+    if (ready_.empty()) time_ = std::max(time_, later_.top().first);
+    for (; !later_.empty() && later_.top().first <= time_; later_.pop()) ready_.insert(later_.top().second);
     const size_t run = *ready_.begin();
     ready_.erase(ready_.begin());
-    return {run, time};
+    return {run, time_};
   }
 
  private:
   using Entry = std::pair<double, size_t>;
+  double time_ = 0;
   std::set<size_t> ready_;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> later_;
 };
@@ -46,11 +50,11 @@ class Waiting {
 }  // namespace
 
 std::string text_of(const TimeEstimate& left) {
-  const std::string unknown = left.unknown_runs == 0 ? ""
-                                                     : std::to_string(left.unknown_runs) +
-                                                           (left.unknown_runs == 1 ? " run" : " runs") +
-                                                           " unlike any that has begun";
-  if (left.seconds <= 0) return unknown.empty() ? "" : "no time known of " + unknown;
+  const std::string unknown = left.unknown_runs == 0   ? ""
+                              : left.unknown_runs == 1 ? "1 run"
+                                                       : std::to_string(left.unknown_runs) + " runs";
+  if (!(left.seconds > 0 && left.seconds < 1e10))
+    return unknown.empty() ? "" : "no time known yet of " + unknown;
   const auto minutes = static_cast<int64_t>(std::ceil(left.seconds / 60));
   const auto two = [](int64_t large, const char* of_large, int64_t small, const char* of_small) {
     return std::to_string(large) + of_large + " " + std::to_string(small) + of_small;
@@ -58,7 +62,9 @@ std::string text_of(const TimeEstimate& left) {
   const std::string time = minutes < 60        ? std::to_string(minutes) + " min"
                            : minutes < 24 * 60 ? two(minutes / 60, " h", minutes % 60, " min")
                                                : two(minutes / 1440, " d", minutes % 1440 / 60, " h");
-  return "about " + time + " left" + (unknown.empty() ? "" : ", not counting " + unknown);
+  const std::string rest =
+      unknown.empty() ? "" : ", not counting " + unknown + " of which nothing is known yet";
+  return "about " + time + " left" + rest;
 }
 
 TimeLeft::TimeLeft(const Sweep& sweep, int groups) : sweep_(sweep), groups_(groups) {
@@ -69,20 +75,21 @@ TimeLeft::TimeLeft(const Sweep& sweep, int groups) : sweep_(sweep), groups_(grou
   }
 }
 
-void TimeLeft::Mean::add(double run_seconds, double tail_seconds) {
+void TimeLeft::Mean::add(const Cost& cost) {
   ++count;
-  seconds += (run_seconds - seconds) / count;
-  tail += (tail_seconds - tail) / count;
+  mean.whole += (cost.whole - mean.whole) / count;
+  mean.steps += (cost.steps - mean.steps) / count;
+  mean.tail += (cost.tail - mean.tail) / count;
 }
 
-void TimeLeft::add(Costs& costs, size_t run, double run_seconds, double tail_seconds) const {
-  costs.kinds[kind_[run]].add(run_seconds, tail_seconds);
-  if (epochs_of(sweep_.runs[run]) > 0)
-    costs.entries[entry_[run]].add(run_seconds / epochs_of(sweep_.runs[run]), tail_seconds);
+void TimeLeft::add(Costs& costs, size_t run, const Cost& cost) const {
+  costs.kinds[kind_[run]].add(cost);
+  const double epochs = epochs_of(sweep_.runs[run]);
+  if (epochs > 0) costs.entries[entry_[run]].add({cost.whole / epochs, cost.steps / epochs, cost.tail});
 }
 
-void TimeLeft::earlier(size_t run, double run_seconds) {
-  if (std::isfinite(run_seconds)) add(earlier_, run, run_seconds, 0);
+void TimeLeft::earlier(size_t run, double train_seconds) {
+  if (train_seconds > 0) add(earlier_, run, {train_seconds, train_seconds, 0});
 }
 
 void TimeLeft::started(int group, size_t run, Time now) {
@@ -103,7 +110,7 @@ void TimeLeft::step(int group, const RunProgress& progress, Time now) {
   }
 }
 
-std::optional<double> TimeLeft::Active::training() const {
+std::optional<double> TimeLeft::Active::all_steps() const {
   if (!(share > first_share) || last <= first) return std::nullopt;
   return seconds(last - first) / (share - first_share);
 }
@@ -113,44 +120,54 @@ void TimeLeft::done(int group, Time now) {
   if (found == active_.end()) return;
   const Active active = found->second;
   active_.erase(found);
-  const double end = seconds(now - active.last);
-  if (const auto training = active.training()) {
-    add(done_, active.run, seconds(active.first - active.began) + *training + end, end);
-  } else if (active.first_share < 0.5) {  // else it went on from a checkpoint just before its end
-    add(done_, active.run, seconds(now - active.began), end);
+  const double tail = seconds(now - active.last);
+  if (const auto steps = active.all_steps()) {
+    add(done_, active.run, {seconds(active.first - active.began) + *steps + tail, *steps, tail});
+  } else if (active.first == Time{} ? epochs_of(sweep_.runs[active.run]) == 0 : active.first_share < 0.5) {
+    // Too short to say more, or without steps. Others went on from a checkpoint just before their end.
+    add(done_, active.run, {seconds(now - active.began), 0, tail});
   }
 }
 
-std::optional<double> TimeLeft::whole(const Costs& costs, size_t run) const {
-  if (const auto kind = costs.kinds.find(kind_[run]); kind != costs.kinds.end()) return kind->second.seconds;
-  if (const auto entry = costs.entries.find(entry_[run]); entry != costs.entries.end())
-    return entry->second.seconds * epochs_of(sweep_.runs[run]);
+std::optional<double> TimeLeft::whole(const Costs& now, size_t run) const {
+  for (const Costs* costs : {&now, &earlier_}) {
+    if (const auto kind = costs->kinds.find(kind_[run]); kind != costs->kinds.end())
+      return kind->second.mean.whole;
+    if (const auto entry = costs->entries.find(entry_[run]); entry != costs->entries.end())
+      return entry->second.mean.whole * epochs_of(sweep_.runs[run]);
+  }
   return std::nullopt;
 }
 
 double TimeLeft::tail(size_t run) const {
-  if (const auto kind = done_.kinds.find(kind_[run]); kind != done_.kinds.end()) return kind->second.tail;
+  if (const auto kind = done_.kinds.find(kind_[run]); kind != done_.kinds.end())
+    return kind->second.mean.tail;
   const auto entry = done_.entries.find(entry_[run]);
-  return entry != done_.entries.end() ? entry->second.tail : 0;
+  return entry != done_.entries.end() ? entry->second.mean.tail : 0;
 }
 
-/// The best that is known: of runs that are done, else of those at work, else of earlier starts.
+/// Of this start: of runs that are done, else of those at work.
 TimeLeft::Costs TimeLeft::known() const {
-  Costs costs = done_, running, earlier = earlier_;
+  Costs costs = done_, running;
   for (const auto& [group, active] : active_) {
-    if (const auto training = active.training())
-      add(running, active.run, seconds(active.first - active.began) + *training + tail(active.run), 0);
+    if (const auto steps = active.all_steps()) {
+      const double end = tail(active.run);
+      add(running, active.run, {seconds(active.first - active.began) + *steps + end, *steps, end});
+    }
   }
-  for (Costs* less : {&running, &earlier}) {
-    costs.kinds.merge(less->kinds);
-    costs.entries.merge(less->entries);
-  }
+  costs.kinds.merge(running.kinds);
+  costs.entries.merge(running.entries);
   return costs;
 }
 
 std::optional<double> TimeLeft::rest(const Active& active, const Costs& costs, Time now) const {
-  if (const auto training = active.training())
-    return std::max(0.0, *training * (1 - active.share) + tail(active.run) - seconds(now - active.last));
+  const auto kind = done_.kinds.find(kind_[active.run]);
+  // Runs that are done know the evaluations between the epochs too; a first epoch does not yet.
+  const auto steps = kind != done_.kinds.end() && kind->second.mean.steps > 0
+                         ? std::optional(kind->second.mean.steps)
+                         : active.all_steps();
+  if (active.first != Time{} && steps)
+    return std::max(0.0, *steps * (1 - active.share) + tail(active.run) - seconds(now - active.last));
   const auto all = whole(costs, active.run);
   return all ? std::optional(std::max(0.0, *all - seconds(now - active.began))) : std::nullopt;
 }

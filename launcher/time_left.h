@@ -15,10 +15,10 @@ namespace diffq {
 
 struct TimeEstimate {
   double seconds = 0;
-  size_t unknown_runs = 0;  ///< to run, and unlike any that has begun: `seconds` is without them
+  size_t unknown_runs = 0;  ///< of which nothing is known yet: `seconds` is without them
 };
 
-/// "about 2 h 10 min left"; "" where nothing is known.
+/// "about 2 h 10 min left"; "" where there is nothing to say.
 std::string text_of(const TimeEstimate& left);
 
 class TimeLeft {
@@ -28,8 +28,9 @@ class TimeLeft {
   /// `groups`: as many runs train at once. The sweep must outlive this.
   TimeLeft(const Sweep& sweep, int groups);
 
-  /// What a run took that an earlier start has finished. Counts until this start knows better.
-  void earlier(size_t run, double seconds);
+  /// What training a run took that an earlier start has finished; NaN: unknown. Counts until this start knows
+  /// better.
+  void earlier(size_t run, double train_seconds);
   void started(int group, size_t run, Time now);
   void step(int group, const RunProgress& progress, Time now);
   void done(int group, Time now);
@@ -40,27 +41,32 @@ class TimeLeft {
   TimeEstimate estimate(const std::vector<size_t>& waiting, Time now) const;
 
  private:
-  /// What runs that are much alike took, on average.
-  struct Mean {
-    double seconds = 0;  ///< a whole run
-    double tail = 0;     ///< of that: after its last step
-    int count = 0;
-    void add(double run_seconds, double tail_seconds);
+  /// Seconds of a run.
+  struct Cost {
+    double whole = 0;
+    double steps = 0;  ///< of these: from the first step to the last, the evaluations between them too
+    double tail = 0;   ///< and after the last
   };
-  /// The closest is that of runs that only strength and seed tell from each other. `entries`: of the same
-  /// entry of "benchmarks"; seconds are those of one epoch.
+  struct Mean {
+    Cost mean;
+    int count = 0;
+    void add(const Cost& cost);
+  };
+  /// On average. `kinds`: of runs that only strength and seed tell from each other. `entries`: of those of
+  /// the same entry of "benchmarks"; whole and steps are those of one epoch.
   struct Costs {
     std::map<int, Mean> kinds, entries;
   };
   struct Active {
     size_t run = 0;
-    Time began, first, last;                 ///< first, last: of the steps heard of
-    double first_share = 0, share = 0;       ///< of the run's steps, at these
-    std::optional<double> training() const;  ///< seconds of all its steps, at the pace so far
+    Time began, first, last;                  ///< first, last: of the steps heard of
+    double first_share = 0, share = 0;        ///< of the run's steps, at these
+    std::optional<double> all_steps() const;  ///< seconds, at the pace so far
   };
 
-  void add(Costs& costs, size_t run, double seconds, double tail) const;
-  std::optional<double> whole(const Costs& costs, size_t run) const;
+  void add(Costs& costs, size_t run, const Cost& cost) const;
+  /// Seconds by `now`, the costs of this start, else by those of earlier ones.
+  std::optional<double> whole(const Costs& now, size_t run) const;
   double tail(size_t run) const;
   Costs known() const;
   std::optional<double> rest(const Active& active, const Costs& costs, Time now) const;

@@ -3,9 +3,15 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
 
 namespace diffq {
 namespace {
+
+/// Gradients of at most so many entries are copied together, as most of a model's parameters are small, and
+/// on a GPU each copy is a launch. Larger ones are copied at once, while they are in the cache, and faster by
+/// themselves.
+constexpr int64_t kSmall = 65536;
 
 /// One launch on a GPU, where there may be a hundred.
 void copy_all(const std::vector<at::Tensor>& from, std::vector<at::Tensor>& to) {
@@ -80,7 +86,8 @@ void GradientBuckets::arm() { armed_ = true; }
 
 void GradientBuckets::ready(size_t entry) {
   torch::NoGradGuard no_grad;
-  take_gradient(entry);
+  const bool waits = armed_ && !filled_[entry] && store_.entries()[entry].numel <= kSmall;
+  if (!waits) take_gradient(entry);
   if (!armed_) return;
   if (fired_count_[entry]++ > 0) return;
   --missing_[bucket_of_[entry]];
@@ -103,7 +110,27 @@ void GradientBuckets::take_gradient(size_t entry) {
   gradient.reset();
 }
 
+/// Those that wait for their bucket, in one launch for each type.
+void GradientBuckets::take_small_gradients(const Bucket& bucket) {
+  struct Copies {
+    std::vector<at::Tensor> from, to;
+  };
+  std::map<at::ScalarType, Copies> copies;
+  for (const size_t entry : bucket.entries) {
+    const at::Tensor gradient = store_.entries()[entry].parameter.grad();
+    if (filled_[entry] || !gradient.defined()) continue;
+    Copies& of_type = copies[gradient.scalar_type()];
+    of_type.from.push_back(gradient.reshape({-1}));
+    of_type.to.push_back(store_.gradient_of(store_.entries()[entry]));
+    filled_[entry] = true;
+  }
+  for (auto& [type, of_type] : copies) copy_all(of_type.from, of_type.to);
+  for (const size_t entry : bucket.entries)
+    at::Tensor(store_.entries()[entry].parameter).mutable_grad().reset();
+}
+
 void GradientBuckets::pull_back(const Bucket& bucket) {
+  take_small_gradients(bucket);
   std::vector<size_t> tensors;
   for (const size_t entry : bucket.entries) {
     // Unused, or of a layer that was dropped.

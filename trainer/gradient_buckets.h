@@ -55,6 +55,7 @@ class GradientBuckets {
   class Hook;
   void ready(size_t entry);
   void take_gradient(size_t entry);
+  void take_small_gradients(const Bucket& bucket);
   void pull_back(const Bucket& bucket);
   void start_next();
   std::string start_rest(const at::Tensor& loss, std::string failure);

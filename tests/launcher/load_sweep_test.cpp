@@ -1,5 +1,7 @@
 #include "launcher/load_sweep.h"
 
+#include <set>
+
 #include "tests/launcher/sweeps.h"
 #include "tests/support/idx_files.h"
 #include "trainer/model_file.h"
@@ -252,20 +254,35 @@ TEST_F(LoadSweepTest, AFolderOfNoSweepKeepsWhatASweepWouldOverwrite) {
 }
 
 TEST_F(LoadSweepTest, PartsKeepTheirDataAndWhatTheyStartFrom) {
+  const auto other = folder_.path() / "other";
+  std::filesystem::create_directories(other);
+  write_idx_set(other, {.height = 16, .width = 16});
+  write();
+  json_["benchmarks"].push_back(benchmark());
+  json_["benchmarks"][1]["data"]["root"] = other.string();
+  write_text(file(), json_.dump());
   const LoadedSweep all = load_sweep(file(), {});
-  LoadedSweep part = part_of(all, select_runs(all.sweep, "seed=2"));
-  ASSERT_EQ(part.sweep.runs.size(), 3u);
-  EXPECT_EQ(part.data.size(), 3u);
-  for (size_t run = 0; run < 3; ++run) {
-    EXPECT_EQ(part.sweep.runs[run].run_id, all.sweep.runs[run + 3].run_id);
-    EXPECT_EQ(part.sweep.runs[run].depends_on, run == 0 ? -1 : 0);
+  ASSERT_EQ(all.sweep.runs.size(), 12u);
+  const std::vector<size_t> kept = select_shard(all.sweep, "1/2");
+  const LoadedSweep part = part_of(all, kept);
+  ASSERT_EQ(part.sweep.runs.size(), kept.size());
+  ASSERT_EQ(part.data.size(), kept.size());
+  std::set<int64_t> heights;
+  for (size_t run = 0; run < kept.size(); ++run) {
+    EXPECT_EQ(part.sweep.runs[run].run_id, all.sweep.runs[kept[run]].run_id);
+    EXPECT_EQ(part.sweep.runs[run].depends_on, run % 3 == 0 ? -1 : int(run / 3 * 3));
+    const auto height = std::get<ImageShape>(part.data[run].shape).height;
+    EXPECT_EQ(height, std::get<ImageShape>(all.data[kept[run]].shape).height);
+    heights.insert(height);
   }
-  EXPECT_EQ(select_shard(all.sweep, "1/2"), (std::vector<size_t>{3, 4, 5}));
+  EXPECT_EQ(kept.size(), 6u);
+  EXPECT_EQ(heights.size(), 2u) << "of both data sets";
 }
 
 TEST_F(LoadSweepTest, AFolderThatCannotBeMadeIsRefused) {
   const Sweep sweep = load_sweep(file(), {}).sweep;
-  for (const std::filesystem::path out : {file() + "/out", std::string("/proc/diffq")}) {
+  for (const std::filesystem::path out :
+       {file() + "/out", std::string("/proc/diffq"), folder_.path().string() + "/" + std::string(300, 'x')}) {
     const std::string message = folder_refusal(out, sweep);
     EXPECT_EQ(message.find(out.string() + ": can't be written: "), 0u) << message;
     EXPECT_NE(message.find("; give another --out"), std::string::npos) << message;

@@ -21,6 +21,7 @@ inline Sweep sweep_of(const std::vector<int>& depends_on) {
     run.run_id = "run" + std::to_string(sweep.runs.size());
     run.origin = "benchmarks[0].methods[" + std::to_string(sweep.runs.size()) + "]";
     run.depends_on = start;
+    run.config = nlohmann::json::object();
     sweep.runs.push_back(run);
   }
   return sweep;

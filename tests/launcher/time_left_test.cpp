@@ -115,6 +115,38 @@ TEST_F(TimeLeftTest, EarlierStartsTellUntilThisOneDoes) {
   EXPECT_NEAR(left.estimate({2}, at(130)).seconds, 126, 1e-6);
 }
 
+TEST_F(TimeLeftTest, GroupsThatWaitForOneRunBeginAfterIt) {
+  Sweep chain = sweep_of({-1, 0, 0, 0, 0});
+  for (auto& run : chain.runs) run.spec.train.epochs = 10;
+  TimeLeft left(chain, 3);
+  finish(left, 0, 0);
+  EXPECT_NEAR(left.estimate({0, 1, 2, 3, 4}, at(130)).seconds, 3 * 126, 1e-6) << "1, then 3, then 1";
+  TimeLeft many(chain, 8);
+  finish(many, 0, 0);
+  EXPECT_NEAR(many.estimate({0, 1, 2, 3, 4}, at(130)).seconds, 2 * 126, 1e-6);
+}
+
+TEST_F(TimeLeftTest, ARunWithoutAStepLeftTellsNothing) {
+  TimeLeft left(sweep_, 1);
+  left.started(0, 1, at(0));  // from the checkpoint after its last step
+  left.done(0, at(30));
+  EXPECT_EQ(left.estimate({2}, at(30)).unknown_runs, 1);
+  // What trains nothing takes what it takes.
+  Sweep ptq = sweep_;
+  for (auto& run : ptq.runs) run.spec.train.epochs = 0;
+  TimeLeft of_ptq(ptq, 1);
+  of_ptq.started(0, 1, at(0));
+  of_ptq.done(0, at(30));
+  EXPECT_NEAR(of_ptq.estimate({2}, at(30)).seconds, 30, 1e-6);
+}
+
+TEST_F(TimeLeftTest, ThisStartsOtherMethodsCountBeforeEarlierStarts) {
+  TimeLeft left(sweep_, 1);
+  left.earlier(1, 36000);
+  finish(left, 0, 0);
+  EXPECT_NEAR(left.estimate({2}, at(130)).seconds, 126, 1e-6);
+}
+
 TEST_F(TimeLeftTest, RunsThatFailTellNothing) {
   TimeLeft left(sweep_, 1);
   left.started(0, 1, at(0));
@@ -132,17 +164,24 @@ TEST_F(TimeLeftTest, GroupsWorkSideBySideInTheOrderOfTheQueue) {
   // Run 4 starts from run 0: it begins when that is done, and 1 is begun before it.
   EXPECT_NEAR(left.estimate({0, 4}, at(130)).seconds, 126 + 252, 1e-6);
   EXPECT_NEAR(left.estimate({0, 1, 2, 4}, at(130)).seconds, 126 + 252, 1e-6);
+  // A third group has nothing to do before run 0 is done, and does not begin with what starts from it
+  // earlier.
+  TimeLeft three(sweep_, 3);
+  finish(three, 0, 0);
+  EXPECT_NEAR(three.estimate({0, 4}, at(130)).seconds, 126 + 252, 1e-6);
   left.started(0, 0, at(130));
   EXPECT_NEAR(left.estimate({4}, at(156)).seconds, 100 + 252, 1e-6) << "it waits for the run at work";
 }
 
 TEST(TimeEstimateText, RoundsUpToMinutes) {
   EXPECT_EQ(text_of(TimeEstimate{}), "");
-  EXPECT_EQ(text_of(TimeEstimate{0, 2}), "no time known of 2 runs unlike any that has begun");
+  EXPECT_EQ(text_of(TimeEstimate{0, 2}), "no time known yet of 2 runs");
   EXPECT_EQ(text_of(TimeEstimate{1, 0}), "about 1 min left");
-  EXPECT_EQ(text_of(TimeEstimate{61, 1}), "about 2 min left, not counting 1 run unlike any that has begun");
+  EXPECT_EQ(text_of(TimeEstimate{61, 1}),
+            "about 2 min left, not counting 1 run of which nothing is known yet");
   EXPECT_EQ(text_of(TimeEstimate{7800, 0}), "about 2 h 10 min left");
   EXPECT_EQ(text_of(TimeEstimate{200000, 0}), "about 2 d 7 h left");
+  EXPECT_EQ(text_of(TimeEstimate{1e300, 0}), "") << "from a file, anything may come";
 }
 
 }  // namespace

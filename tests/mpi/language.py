@@ -55,7 +55,7 @@ def test_sweep(folder):
     better = "better" if rows["diffq"]["metric"] < rows["fp32"]["metric"] else "worse"
     line = next(line for line in report.splitlines() if line.startswith("At DiffQ's smallest size"))
     assert f"perplexity is {better} than fp32" in line, line
-    # On the CPU by itself where there is no GPU, and a clear word to who asks for one.
+    # A clear word to who asks for a GPU where there is none.
     model = out / "runs" / rows["fp32"]["run_id"] / "model.safetensors"
     assert expect_code(0, 0, "eval", model, "--device", "cpu").out.startswith("model  transformer_lm on cpu\n")
     error = expect_code(2, 0, "eval", model, "--device", "cuda").err

@@ -152,6 +152,37 @@ TEST(GradientBuckets, OnlyTheLastMicroBatchSumsAndPullsBack) {
   }
 }
 
+TEST(GradientBuckets, SmallGradientsAreCopiedWithTheirBucket) {
+  const auto alone = single_rank();
+  torch::manual_seed(1);
+  torch::nn::Sequential model(Linear(300, 300), torch::nn::Tanh(), Linear(300, 2));
+  const at::Tensor input = at::randn({5, 300});
+  const auto loss_of = [&] { return model->forward(input).square().sum(); };
+  FakeQuantizer quantizer(/*threshold=*/1 << 20);
+  ParameterStore store(*model, quantizer, {});
+  GradientBuckets buckets(store, quantizer, *alone);
+  std::vector<at::Tensor> parameters;
+  for (const ParameterEntry& entry : store.entries()) parameters.push_back(entry.parameter);
+  // Of itself: it runs no hooks and leaves no gradient behind.
+  const auto expected = torch::autograd::grad({loss_of()}, parameters);
+  for (int step = 0; step < 2; ++step) {
+    store.gradient().fill_(7);
+    buckets.begin();
+    buckets.arm();
+    loss_of().backward();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const bool is_there = at::equal(store.gradient_of(store.entries()[i]), expected[i].flatten());
+      EXPECT_EQ(is_there, parameters[i].numel() == 90000) << store.entries()[i].name;
+      EXPECT_EQ(parameters[i].grad().defined(), !is_there) << store.entries()[i].name;
+    }
+    EXPECT_EQ(buckets.finish(at::zeros({}), ""), "");
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      EXPECT_TRUE(at::equal(store.gradient_of(store.entries()[i]), expected[i].flatten()));
+      EXPECT_FALSE(parameters[i].grad().defined());
+    }
+  }
+}
+
 TEST(GradientBuckets, SumsStartDuringBackward) {
   const auto alone = single_rank();
   Fixture fixture(*alone, kOneEach);
@@ -249,7 +280,7 @@ TEST(GradientBuckets, FailingRanksAreCountedAndSumAsZeros) {
     late.buckets.begin();
     late.buckets.arm();
     late.model.forward(kInput, false).backward();
-    const float before = late.store.gradient_of(late.entry("branch0.bias")).abs().max().item<float>();
+    const float before = late.entry("branch0.bias").parameter.grad().abs().max().item<float>();
     EXPECT_GT(before, 0);
     EXPECT_EQ(late.buckets.finish(loss.detach(), ""), failing ? "pull_back of branch0.weight failed" : "");
     EXPECT_EQ(late.buckets.failed_ranks(), 1);
