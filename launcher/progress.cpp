@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto kTerminalPause = std::chrono::milliseconds(500);
 constexpr auto kPlainPause = std::chrono::seconds(15);
-constexpr auto kFilePause = std::chrono::seconds(2);
+constexpr auto kFilePause = std::chrono::seconds(1);
 constexpr const char* kFileName = "progress.json";
 
 std::string number(double value, const char* format) {

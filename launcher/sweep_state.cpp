@@ -229,6 +229,7 @@ void SweepState::look_back(const std::vector<size_t>& selected, int max_starts) 
     if (!history.started) continue;
     if (queue_.state(run) == RunState::done) {
       record_done(run, sums_of_run(run_folder(run)));
+      remove_checkpoints(run_folder(run));
       continue;
     }
     if (const auto crash = read_crash(run_folder(run))) {

@@ -100,13 +100,13 @@ void TimeLeft::step(int group, const RunProgress& progress, Time now) {
   const auto found = active_.find(group);
   if (found == active_.end()) return;
   Active& active = found->second;
-  const double steps = static_cast<double>(progress.steps);
-  active.share = (static_cast<double>(progress.epoch - 1) * steps + static_cast<double>(progress.step)) /
-                 (static_cast<double>(progress.epochs) * steps);
+  const int64_t step = (progress.epoch - 1) * progress.steps + progress.step;
+  active.share = static_cast<double>(step) / static_cast<double>(progress.epochs * progress.steps);
   active.last = now;
   if (active.first == Time{}) {
     active.first = now;
     active.first_share = active.share;
+    active.first_step = step;
   }
 }
 
@@ -123,14 +123,14 @@ void TimeLeft::done(int group, Time now) {
   const double tail = seconds(now - active.last);
   if (const auto steps = active.all_steps()) {
     add(done_, active.run, {seconds(active.first - active.began) + *steps + tail, *steps, tail});
-  } else if (active.first == Time{} ? epochs_of(sweep_.runs[active.run]) == 0 : active.first_share < 0.5) {
-    // Too short to say more, or without steps. Others went on from a checkpoint just before their end.
+  } else if (active.first == Time{} ? epochs_of(sweep_.runs[active.run]) == 0 : active.first_step <= 2) {
+    // Too short to say more, or without steps. Others went on from a checkpoint near their end.
     add(done_, active.run, {seconds(now - active.began), 0, tail});
   }
 }
 
-std::optional<double> TimeLeft::whole(const Costs& now, size_t run) const {
-  for (const Costs* costs : {&now, &earlier_}) {
+std::optional<double> TimeLeft::whole(const Costs& here, size_t run) const {
+  for (const Costs* costs : {&here, &earlier_}) {
     if (const auto kind = costs->kinds.find(kind_[run]); kind != costs->kinds.end())
       return kind->second.mean.whole;
     if (const auto entry = costs->entries.find(entry_[run]); entry != costs->entries.end())

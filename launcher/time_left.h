@@ -59,14 +59,15 @@ class TimeLeft {
   };
   struct Active {
     size_t run = 0;
-    Time began, first, last;                  ///< first, last: of the steps heard of
-    double first_share = 0, share = 0;        ///< of the run's steps, at these
+    Time began, first, last;  ///< first, last: of the steps heard of
+    int64_t first_step = 0;   ///< of the run, from 1: more than 1 or 2 where it went on from a checkpoint
+    double first_share = 0, share = 0;        ///< of the run's steps, at `first` and `last`
     std::optional<double> all_steps() const;  ///< seconds, at the pace so far
   };
 
   void add(Costs& costs, size_t run, const Cost& cost) const;
-  /// Seconds by `now`, the costs of this start, else by those of earlier ones.
-  std::optional<double> whole(const Costs& now, size_t run) const;
+  /// Seconds by `here`, the costs of this start, else by those of earlier ones.
+  std::optional<double> whole(const Costs& here, size_t run) const;
   double tail(size_t run) const;
   Costs known() const;
   std::optional<double> rest(const Active& active, const Costs& costs, Time now) const;

@@ -13,6 +13,11 @@ namespace {
 /// themselves.
 constexpr int64_t kSmall = 65536;
 
+/// A part of something larger is not: it would keep all of that in memory.
+bool is_small(const at::Tensor& gradient) {
+  return gradient.defined() && gradient.numel() <= kSmall && gradient.storage().nbytes() == gradient.nbytes();
+}
+
 /// One launch on a GPU, where there may be a hundred.
 void copy_all(const std::vector<at::Tensor>& from, std::vector<at::Tensor>& to) {
   if (!from.empty()) at::_foreach_copy_(to, from);
@@ -86,8 +91,7 @@ void GradientBuckets::arm() { armed_ = true; }
 
 void GradientBuckets::ready(size_t entry) {
   torch::NoGradGuard no_grad;
-  const bool waits = armed_ && !filled_[entry] && store_.entries()[entry].numel <= kSmall;
-  if (!waits) take_gradient(entry);
+  if (!armed_ || filled_[entry] || !is_small(store_.entries()[entry].parameter.grad())) take_gradient(entry);
   if (!armed_) return;
   if (fired_count_[entry]++ > 0) return;
   --missing_[bucket_of_[entry]];

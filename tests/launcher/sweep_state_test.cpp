@@ -4,6 +4,7 @@
 
 #include "tests/launcher/sweeps.h"
 #include "tests/support/idx_files.h"
+#include "trainer/checkpoint.h"
 
 namespace diffq {
 namespace {
@@ -157,6 +158,22 @@ TEST_F(SweepStateTest, AFailedRunAndWhatWaitsForItStayFailedUnlessRetried) {
   finish(0, 90);
   start();
   EXPECT_EQ(row(0).status, "done") << "the last word counts";
+}
+
+TEST_F(SweepStateTest, ARunWhoseEndAKillKeptFromTheJournalIsDoneAndKeepsNoCheckpoints) {
+  ASSERT_EQ(state_->next(0), 0u);
+  const RunRecord record = record_of(sweep_.runs[0], 97);
+  std::filesystem::create_directories(result_file(0).parent_path());
+  ResultFile file;
+  file.runs = {record.run};
+  write_results(result_file(0), file);
+  const auto checkpoint = result_file(0).parent_path() / "checkpoint-8.safetensors";
+  write_text(checkpoint, "");
+  ASSERT_EQ(list_checkpoints(result_file(0).parent_path()).size(), 1u);
+  start();
+  EXPECT_EQ(row(0).status, "done");
+  EXPECT_NE(journal().find("run_done"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(checkpoint));
 }
 
 TEST_F(SweepStateTest, AFailureThatAKillKeptFromTheJournalIsMadeUpFor) {

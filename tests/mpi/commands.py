@@ -82,14 +82,14 @@ def test_memory_that_is_planned(folder):
 
 
 def test_status(folder):
-    sweep, out = write(folder, epochs=100, seeds=[1, 2, 3, 4]), folder / "out"
+    sweep, out = write(folder, epochs=200, seeds=[1, 2, 3, 4]), folder / "out"
     process = start(2, "run", sweep, "--out", out)
     try:
         deadline = time.monotonic() + 60
         while not ended(read_journal(out), "run_done"):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
-        live, during = r"worked on by .*; about \d+ min left\n(.*\n)*running .*, epoch \d+/100 step \d+/\d+ loss \d", ""
+        live, during = r"worked on by .*; about \d+ min left\n(.*\n)*running .*, epoch \d+/200 step \d+/\d+ loss \d", ""
         while not re.search(live, during):
             assert process.poll() is None and time.monotonic() < deadline, during
             during = expect_code(0, 0, "status", out).out
@@ -111,7 +111,7 @@ def test_status(folder):
         assert f"failed  {run_id} {reason}\n" in after, after
     assert folder_state(out) == before
     # Of a smaller sweep in the same folder: what was done for the larger one does not count.
-    smaller = write(folder, epochs=100, seeds=[1])
+    smaller = write(folder, epochs=200, seeds=[1])
     expect_code(1, 2, "run", smaller, "--out", out)
     after = expect_code(0, 0, "status", out).out
     assert after.startswith("sweep test: 4 runs, 3 done, 1 failed, 0 running, 0 to run; "), after

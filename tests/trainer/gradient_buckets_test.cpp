@@ -183,6 +183,27 @@ TEST(GradientBuckets, SmallGradientsAreCopiedWithTheirBucket) {
   }
 }
 
+// Both gradients are views of one: kept until the bucket starts, they would keep all of it.
+TEST(GradientBuckets, PartsOfALargerGradientDoNotWait) {
+  struct Parts : torch::nn::Module {
+    at::Tensor a = register_parameter("a", at::arange(100, at::kFloat));
+    at::Tensor b = register_parameter("b", at::arange(50, at::kFloat));
+  } model;
+  const auto alone = single_rank();
+  FakeQuantizer quantizer(/*threshold=*/1 << 20);
+  ParameterStore store(model, quantizer, {});
+  GradientBuckets buckets(store, quantizer, *alone);
+  buckets.begin();
+  buckets.arm();
+  const at::Tensor factor = at::arange(150, at::kFloat);
+  (at::cat({model.a, model.b}) * factor).sum().backward();
+  for (const ParameterEntry& entry : store.entries()) {
+    EXPECT_FALSE(entry.parameter.grad().defined()) << entry.name;
+    const at::Tensor expected = entry.name == "a" ? factor.slice(0, 0, 100) : factor.slice(0, 100, 150);
+    EXPECT_TRUE(at::equal(store.gradient_of(entry), expected)) << entry.name;
+  }
+}
+
 TEST(GradientBuckets, SumsStartDuringBackward) {
   const auto alone = single_rank();
   Fixture fixture(*alone, kOneEach);
