@@ -69,7 +69,7 @@ def test_full_at_every_write_in_turn(folder):
             met = not (folder / "count").exists() or int((folder / "count").read_text()) >= write
             code = check(folder, out, outcome, once or not met)
             codes[once, code] = codes.get((once, code), 0) + 1
-            if write % 5 == 0:
+            if write % 2 == 0:
                 expect_code(0, 0, "run", sweep, "--out", out, "--retry-failed")
                 compare_sweeps(folder / "whole", out)
             shutil.rmtree(out)
