@@ -22,9 +22,6 @@
 namespace diffq {
 namespace {
 
-/// Between signs of life where there is no terminal.
-constexpr auto kPlainPause = std::chrono::seconds(15);
-
 std::string state_word(RunState state) {
   switch (state) {
     case RunState::done:

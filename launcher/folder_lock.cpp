@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "launcher/journal.h"
+#include "launcher/world.h"
 
 namespace diffq {
 namespace {
@@ -30,12 +31,6 @@ constexpr auto kPause = std::chrono::milliseconds(200);
 std::string read_text(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
 }
 
 /// Names the process for good: this boot of this host, and the tick it started at (man 5 proc, stat, field

@@ -1,7 +1,5 @@
 #include "launcher/gpu_map.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -66,9 +64,7 @@ std::vector<int> choose_gpus(DeviceChoice choice, const std::vector<RankGpus>& r
 
 at::Device choose_device(DeviceChoice choice) {
   const auto api = choice == DeviceChoice::cpu ? nullptr : nccl_library();
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  const std::vector<RankGpus> alone{{{0, host}, api ? api->gpu_uuids() : std::vector<std::string>{}}};
+  const std::vector<RankGpus> alone{{{0, host_name()}, api ? api->gpu_uuids() : std::vector<std::string>{}}};
   const int gpu = choose_gpus(choice, alone, 1)[0];
   if (gpu == kNoGpu) return at::kCPU;
   api->use_gpu(gpu);

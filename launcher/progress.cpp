@@ -10,7 +10,6 @@ namespace diffq {
 namespace {
 
 constexpr auto kTerminalPause = std::chrono::milliseconds(500);
-constexpr auto kPlainPause = std::chrono::seconds(15);
 constexpr auto kFilePause = std::chrono::seconds(1);
 constexpr const char* kFileName = "progress.json";
 

@@ -14,6 +14,9 @@
 
 namespace diffq {
 
+/// Between signs of life where there is no terminal.
+inline constexpr auto kPlainPause = std::chrono::seconds(15);
+
 class Progress {
  public:
   /// `groups`: as many runs train at once.

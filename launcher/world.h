@@ -57,5 +57,7 @@ int compute_threads(int local_size);
 /// Rank that the launcher (mpirun, srun) gave this process, read from the environment before MPI starts; 0
 /// without one.
 int launched_rank();
+/// This host's, as gethostname has it.
+std::string host_name();
 
 }  // namespace diffq
