@@ -13,9 +13,11 @@ namespace {
 /// themselves.
 constexpr int64_t kSmall = 65536;
 
-/// A part of something larger is not: it would keep all of that in memory.
+/// A part of something larger is not: it would keep all of that in memory. Nor is one in another order, which
+/// would take a copy first.
 bool is_small(const at::Tensor& gradient) {
-  return gradient.defined() && gradient.numel() <= kSmall && gradient.storage().nbytes() == gradient.nbytes();
+  return gradient.defined() && gradient.numel() <= kSmall && gradient.is_contiguous() &&
+         gradient.storage().nbytes() == gradient.nbytes();
 }
 
 /// One launch on a GPU, where there may be a hundred.
@@ -124,7 +126,7 @@ void GradientBuckets::take_small_gradients(const Bucket& bucket) {
     const at::Tensor gradient = store_.entries()[entry].parameter.grad();
     if (filled_[entry] || !gradient.defined()) continue;
     Copies& of_type = copies[gradient.scalar_type()];
-    of_type.from.push_back(gradient.reshape({-1}));
+    of_type.from.push_back(gradient.view({-1}));
     of_type.to.push_back(store_.gradient_of(store_.entries()[entry]));
     filled_[entry] = true;
   }
@@ -196,23 +198,30 @@ std::string GradientBuckets::start_rest(const at::Tensor& loss, std::string fail
 void GradientBuckets::start_held(const std::string& failure) {
   if (!failure.empty()) {
     store_.gradient().zero_();
-    copy_all(buffers_, tail_views_);
+    fill_buffer_tail();
   }
   fill_flags(!failure.empty());
   for (const Bucket& bucket : store_.buckets()) start_sum(bucket);
 }
 
 void GradientBuckets::fill_tail(const at::Tensor& loss) {
-  copy_all(buffers_, tail_views_);
-  // Selected, never multiplied: NaN times 0 is NaN.
-  const at::Tensor finite = at::isfinite(loss);
-  store_.loss_tail().copy_(at::where(finite, loss, at::zeros_like(loss)).reshape({1}));
-  store_.nonfinite_tail().copy_(finite.logical_not().reshape({1}));
+  fill_buffer_tail();
+  // 0 in place of what is not finite, which then differs from what it was.
+  const at::Tensor given = loss.to(store_.gradient().options()).reshape({1});
+  at::Tensor finite = store_.loss_tail(), differs = store_.nonfinite_tail();
+  at::nan_to_num_out(finite, given, 0.0, 0.0, 0.0);
+  at::ne_out(differs, given, finite);
+}
+
+/// Where there is somebody to average them with.
+void GradientBuckets::fill_buffer_tail() {
+  if (communicator_.size() > 1) copy_all(buffers_, tail_views_);
 }
 
 void GradientBuckets::fill_flags(bool failed) {
-  store_.failed_tail().fill_(failed ? 1.0 : 0.0);
-  store_.stop_tail().fill_(stop_ ? 1.0 : 0.0);
+  store_.flags_tail().zero_();
+  if (failed) store_.failed_tail().fill_(1.0);
+  if (stop_) store_.stop_tail().fill_(1.0);
 }
 
 void GradientBuckets::average_buffers() {

@@ -62,6 +62,7 @@ class GradientBuckets {
   void start_held(const std::string& failure);
   void start_sum(const Bucket& bucket);
   void fill_tail(const at::Tensor& loss);
+  void fill_buffer_tail();
   void fill_flags(bool failed);
   void average_buffers();
   void read_flags();

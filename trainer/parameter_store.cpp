@@ -50,6 +50,26 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
     auto& list = at::isFloatingType(item.value().scalar_type()) ? buffers_ : counters_;
     list.push_back({item.key(), item.value()});
   }
+  stop_counting(module);
+}
+
+/// The layers let go of their counts, which stay among the module's buffers.
+void ParameterStore::stop_counting(torch::nn::Module& module) {
+  const auto stop = [](auto* layer) {
+    if (layer == nullptr) return;
+    TORCH_CHECK(layer->options.momentum(), "batch normalisation without momentum needs a count of its own");
+    layer->num_batches_tracked.reset();
+  };
+  module.apply([&](torch::nn::Module& layer) {
+    stop(layer.as<torch::nn::BatchNorm1d>());
+    stop(layer.as<torch::nn::BatchNorm2d>());
+  });
+}
+
+void ParameterStore::count_batch() {
+  std::vector<at::Tensor> counts;
+  for (const BufferEntry& counter : counters_) counts.push_back(counter.tensor);
+  if (!counts.empty()) at::_foreach_add_(counts, 1);
 }
 
 /// Of layers whose weights autocast would cast. Tied tensors may have other readers.
@@ -103,6 +123,7 @@ void ParameterStore::lay_out(BucketLimits limits) {
   nonfinite_tail_ = gradient_.narrow(0, gradient + buffer_numel + 1, 1);
   failed_tail_ = gradient_.narrow(0, gradient + buffer_numel + 2, 1);
   stop_tail_ = gradient_.narrow(0, gradient + buffer_numel + 3, 1);
+  flags_tail_ = gradient_.narrow(0, gradient + buffer_numel + 2, 2);
 }
 
 void ParameterStore::repoint(Quantizer& quantizer) {

@@ -73,8 +73,10 @@ class ParameterStore {
     at::Tensor tensor;
   };
   const std::vector<BufferEntry>& buffers() const { return buffers_; }
-  /// The other buffers (counts of batches), which only a model's file wants.
+  /// The other buffers: counts of batches, which only a model's file wants. Batch normalisation no longer
+  /// counts by itself, as each layer's count would be a launch on a GPU: count_batch() does, for all.
   const std::vector<BufferEntry>& counters() const { return counters_; }
+  void count_batch();
   /// Tail of the last bucket: one entry for each of all buffers' numbers, then the loss and three flags.
   const at::Tensor& buffer_tail() const { return buffer_tail_; }
   const at::Tensor& loss_tail() const { return loss_tail_; }  ///< [1]
@@ -83,12 +85,14 @@ class ParameterStore {
   }                                                               ///< [1] ranks whose loss is not finite
   const at::Tensor& failed_tail() const { return failed_tail_; }  ///< [1] ranks that threw
   const at::Tensor& stop_tail() const { return stop_tail_; }      ///< [1] ranks that were told to stop
+  const at::Tensor& flags_tail() const { return flags_tail_; }    ///< [2] these two
 
   /// Bytes that the flat buffers take.
   int64_t bytes() const;
 
  private:
   void collect(torch::nn::Module& module, const Quantizer& quantizer);
+  static void stop_counting(torch::nn::Module& module);
   void choose_bf16(torch::nn::Module& module);
   void lay_out(BucketLimits limits);
   void repoint(Quantizer& quantizer);
@@ -97,7 +101,7 @@ class ParameterStore {
   std::vector<Bucket> buckets_;
   std::vector<BufferEntry> buffers_, counters_;
   at::Tensor master_, compute_, bf16_compute_, gradient_, own_;
-  at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_, stop_tail_;
+  at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_, stop_tail_, flags_tail_;
 };
 
 }  // namespace diffq

@@ -288,13 +288,15 @@ at::Tensor TrainStep::forward_backward(const std::function<Batch()>& next_batch)
   const at::Device device = store_.master().device();
   const Autocast autocast(spec_.train.precision, device);
   task_.module().train();
-  at::Tensor sum = at::zeros({}, at::kFloat);
-  for (int64_t micro = 0; micro < spec_.train.accumulate_steps; ++micro) {
-    const at::Tensor loss = task_.loss(on_device(next_batch(), device, spec_.train.precision)) /
-                            static_cast<double>(spec_.train.accumulate_steps);
-    if (micro + 1 == spec_.train.accumulate_steps) buckets_.arm();
+  const int64_t steps = spec_.train.accumulate_steps;
+  at::Tensor sum;
+  for (int64_t micro = 0; micro < steps; ++micro) {
+    at::Tensor loss = task_.loss(on_device(next_batch(), device, spec_.train.precision));
+    store_.count_batch();
+    if (steps > 1) loss = loss / static_cast<double>(steps);
+    if (micro + 1 == steps) buckets_.arm();
     loss.backward();
-    sum = sum + loss.detach();
+    sum = sum.defined() ? sum + loss.detach() : loss.detach();
   }
   return sum;
 }

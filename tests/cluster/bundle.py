@@ -1,7 +1,7 @@
 """The archive of scripts/bundle.sh on a bare machine: a root made by debootstrap, without the build tree, into which only the
 torch wheel and CUDA's libraries are bound. Run by hand, as it fetches a system:
 
-  tests/cluster/bundle.py out/diffq-bundle.tar.xz [FOLDER OF THE BARE ROOT, kept for the next time]
+  .venv/bin/python tests/cluster/bundle.py out/diffq-bundle.tar.xz [FOLDER OF THE BARE ROOT, kept for the next time]
 
 77: needs root, debootstrap and Debian's packages."""
 

@@ -94,6 +94,18 @@ TEST_P(EveryMethod, RanksStayTheSameBitForBit) {
   });
 }
 
+TEST(TrainStep, EveryBatchIsCountedOnce) {
+  RunSpec spec = small_spec(Method::fp32);
+  spec.model.batchnorm = true;
+  spec.train.accumulate_steps = 2;
+  const DataSplits data = memory_splits();
+  const auto alone = single_rank();
+  TrainingRig rig(spec, data, *alone);
+  for (int step = 0; step < 3; ++step) rig.step(step);
+  ASSERT_EQ(rig.store.counters().size(), 2u);
+  for (const auto& counter : rig.store.counters()) EXPECT_EQ(counter.tensor.item<int64_t>(), 6);
+}
+
 TEST(TrainStep, RanksDrawTheirOwnNoiseUnlessItIsShared) {
   const DataSplits data = memory_splits();
   for (const auto noise : {RankNoise::independent, RankNoise::shared}) {
