@@ -155,6 +155,7 @@ struct BeginStep {
       if (segment >= table.segment_count) return;
       table.extremes[2 * segment] = 0xffffffffu;
       table.extremes[2 * segment + 1] = 0;
+      table.end_entries[2 * segment].count = table.end_entries[2 * segment + 1].count = 0;
     });
   }
 };

@@ -25,8 +25,6 @@ void pull_back(const ModelTable& table, const NoiseLaw& law, const SegmentRange&
   if (law.clips) return mask_clipped(table, range, stream);
   launch(FinishRange{table, law.factor, range.first_segment}, range.last_segment - range.first_segment,
          stream);
-  launch(SpreadRangeGradient{table, range.first_chunk, range.last_chunk},
-         blocks_of(range.last_chunk - range.first_chunk, SpreadRangeGradient::kChunks), stream);
 }
 
 void pull_back_scale(const ModelTable& table, const ScaleLevels& levels, const SegmentRange& range,
@@ -46,7 +44,12 @@ const DeviceKernels kDeviceKernels{
     },
     mask_clipped,
     [](const ModelTable& table, const NoiseLaw& law, Stream stream) {
-      launch(AddNoise{table, law}, table.chunk_count, stream);
+      constexpr int kFew = kChunkEntries / 4;  // groups of 4 and more
+      if (table.chunk_groups <= kFew) {
+        launch(AddNoise<kFew>{table, law}, table.chunk_count, stream);
+      } else {
+        launch(AddNoise<kChunkEntries>{table, law}, table.chunk_count, stream);
+      }
     },
     pull_back,
     [](const ModelTable& table, const GroupMap& map, Stream stream) {

@@ -50,17 +50,24 @@ struct StepScalars {
   double lambda;  ///< loss per MB
 };
 
+/// Entries of a segment that are its smallest (largest): how many, and where, as long as there is room.
+struct EndEntries {
+  static constexpr uint32_t kNoted = 32;
+  int64_t noted[kNoted];
+  uint32_t count;
+};
+
 struct ModelTable {
   const Segment* segments;
   int32_t segment_count;
   const Stretch* chunks;  ///< of kChunkEntries each, but the last of a segment
   int32_t chunk_count;
+  int32_t chunk_groups;      ///< the most that a chunk has a part of
   const Stretch* pieces;     ///< as cut_pieces has them; only of segments without fast path
   uint32_t* extremes;        ///< smallest and largest entry of every segment, in the order of ordered_bits()
   uint32_t* chunk_extremes;  ///< the same of every chunk
-  uint32_t* ties;  ///< of every chunk: entries equal to the segment's smallest, and (<< 16) to its largest
-  double* sums;    ///< partial sums, one a chunk (pieces: one a piece)
-  float* end_gradients;  ///< of every segment: the range's gradient for each smallest and largest entry
+  EndEntries* end_entries;   ///< of every segment: its smallest, and its largest
+  double* sums;              ///< partial sums, one a chunk (pieces: one a piece)
   StepScalars* scalars;
   int64_t piece_entries;  ///< the most of a piece; longer groups are cut
   bool full_precision;    ///< what is written for a bfloat16 compute goes to gradient instead, as float
@@ -92,9 +99,9 @@ struct DeviceKernels {
   void (*clip_ends)(const ModelTable&, const GroupMap&, const uint8_t* widths, Stream);
   /// Gradients of weights beyond the ends to 0.
   void (*mask_clipped)(const ModelTable&, const SegmentRange&, Stream);
-  /// compute = master + range / (2^b - 1) * noise, and ties. Wants extremes.
+  /// compute = master + range / (2^b - 1) * noise, and end_entries. Wants extremes.
   void (*add_noise)(const ModelTable&, const NoiseLaw&, Stream);
-  /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and ties.
+  /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and end_entries.
   void (*pull_back)(const ModelTable&, const NoiseLaw&, const SegmentRange&, Stream);
   /// own_gradient += lambda * ∂size_mb / ∂own.
   void (*add_size_gradient)(const ModelTable&, const GroupMap&, Stream);

@@ -74,7 +74,8 @@ void launch(const Body& body, int64_t blocks, Stream stream) {
 
 DIFFQ_INLINE void atomic_min(uint32_t* at, uint32_t value) { atomicMin(at, value); }
 DIFFQ_INLINE void atomic_max(uint32_t* at, uint32_t value) { atomicMax(at, value); }
-DIFFQ_INLINE void atomic_add(uint32_t* at, uint32_t value) { atomicAdd(at, value); }
+/// Gives the value before.
+DIFFQ_INLINE uint32_t atomic_add(uint32_t* at, uint32_t value) { return atomicAdd(at, value); }
 
 #else
 
@@ -93,7 +94,11 @@ void launch(const Body& body, int64_t blocks, Stream) {
 
 inline void atomic_min(uint32_t* at, uint32_t value) { *at = value < *at ? value : *at; }
 inline void atomic_max(uint32_t* at, uint32_t value) { *at = value > *at ? value : *at; }
-inline void atomic_add(uint32_t* at, uint32_t value) { *at += value; }
+inline uint32_t atomic_add(uint32_t* at, uint32_t value) {
+  const uint32_t before = *at;
+  *at += value;
+  return before;
+}
 
 #endif
 

@@ -68,14 +68,15 @@ DIFFQ_INLINE int local_group(int shift, int thread, int k) {
   return (entry_of(thread, 0) >> shift) + ((16 * k) >> shift);
 }
 
+/// kMostGroups: of a chunk. Where they are few, more blocks have room at once.
+template <int kMostGroups>
 struct AddNoise {
   ModelTable table;
   NoiseLaw law;
 
-  static constexpr int kBlocksAtOnce = 4;
+  static constexpr int kBlocksAtOnce = kMostGroups < kChunkEntries ? 8 : 6;
   struct Shared {
-    float steps[kChunkEntries];
-    uint32_t smallest, largest;
+    float steps[kMostGroups];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const Stretch chunk = table.chunks[index];
@@ -86,6 +87,7 @@ struct AddNoise {
       copy_chunk(block, table, chunk);
       return;
     }
+    if (!law.clips) note_ends(block, index, chunk, segment, ends);
     const int64_t first_group = group_of(segment, chunk.begin);
     const int groups = static_cast<int>(group_of(segment, chunk.begin + chunk.count - 1) - first_group) + 1;
     const uint32_t step = table.scalars->step;
@@ -112,7 +114,6 @@ struct AddNoise {
         });
       }
     });
-    if (!law.clips) count_ties(block, index, chunk, segment, ends, shared);
   }
 
   static DIFFQ_INLINE int within_chunk(int64_t entries) {
@@ -141,24 +142,21 @@ struct AddNoise {
     }
   }
 
-  /// Almost always there are none.
-  DIFFQ_INLINE void count_ties(const Block& block, int64_t index, const Stretch& chunk,
-                               const Segment& segment, const Ends& ends, Shared& shared) const {
+  /// Most chunks have none.
+  DIFFQ_INLINE void note_ends(const Block& block, int64_t index, const Stretch& chunk, const Segment& segment,
+                              const Ends& ends) const {
     const Ends own(table.chunk_extremes, index);
-    const bool some = own.low == ends.low || own.high == ends.high;
-    block.threads([&](int thread) {
-      if (thread == 0) shared.smallest = shared.largest = 0;
+    if (own.low != ends.low && own.high != ends.high) return;
+    EndEntries* entries = table.end_entries + 2 * chunk.segment;
+    for_entries(block, chunk, [&](int64_t i) {
+      const float weight = load_constant(segment.master + i);
+      if (weight == ends.low) note(entries[0], i);
+      if (weight == ends.high) note(entries[1], i);
     });
-    if (some) {
-      for_entries(block, chunk, [&](int64_t i) {
-        const float weight = load_constant(segment.master + i);
-        if (weight == ends.low) atomic_add(&shared.smallest, 1);
-        if (weight == ends.high) atomic_add(&shared.largest, 1);
-      });
-    }
-    block.threads([&](int thread) {
-      if (thread == 0) table.ties[index] = shared.smallest | shared.largest << 16;
-    });
+  }
+  static DIFFQ_INLINE void note(EndEntries& entries, int64_t i) {
+    const uint32_t place = atomic_add(&entries.count, 1);
+    if (place < EndEntries::kNoted) entries.noted[place] = i;
   }
 };
 
@@ -246,83 +244,50 @@ struct PullBack {
 };
 
 /// The range is max - min of the weights: its gradient goes to the largest (+) and smallest (-) entries, in
-/// equal parts, which this works out. A segment a block.
+/// equal parts. A segment a block.
 struct FinishRange {
   ModelTable table;
   float factor;  ///< NoiseLaw's
   int32_t first_segment;
 
-  struct Sums {
-    double gradient, smallest, largest;  ///< of the range; entries that are the ends
-  };
   struct Shared {
-    Sums sums[kBlockThreads];
+    double sums[kBlockThreads];
   };
   DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
     const int32_t which = first_segment + static_cast<int32_t>(index);
     const Segment segment = table.segments[which];
+    const Ends ends(table.extremes, which);
+    if (!(ends.range() > 0)) return;
     block.threads([&](int thread) {
-      double sum = 0, smallest = 0, largest = 0;
+      double sum = 0;
       for (int k = thread; k < segment.sum_count; k += kBlockThreads)
         sum += table.sums[segment.first_sum + k];
-      for (int k = thread; k < segment.chunk_count; k += kBlockThreads) {
-        const uint32_t ties = table.ties[segment.first_chunk + k];
-        smallest += static_cast<double>(ties & 0xffffu);
-        largest += static_cast<double>(ties >> 16);
-      }
-      shared.sums[thread] = {sum, smallest, largest};
+      shared.sums[thread] = sum;
     });
-    join_threads(block, shared.sums, [](const Sums& a, const Sums& b) {
-      return Sums{a.gradient + b.gradient, a.smallest + b.smallest, a.largest + b.largest};
-    });
-    block.threads([&](int thread) {
-      if (thread != 0) return;
-      const Sums all = shared.sums[0];
-      const double range_gradient = all.gradient * static_cast<double>(factor);
-      table.end_gradients[2 * which] = static_cast<float>(-range_gradient / all.smallest);
-      table.end_gradients[2 * which + 1] = static_cast<float>(range_gradient / all.largest);
-    });
+    join_threads(block, shared.sums, Add{});
+    const double range_gradient = shared.sums[0] * static_cast<double>(factor);
+    add_to_ends(block, segment, table.end_entries[2 * which], ends.low, -range_gradient);
+    add_to_ends(block, segment, table.end_entries[2 * which + 1], ends.high, range_gradient);
   }
-};
 
-/// And this adds it. Most chunks have no such entry: a block looks for those that do.
-struct SpreadRangeGradient {
-  ModelTable table;
-  int32_t first_chunk, last_chunk;
-
-  static constexpr int kChunks = 16;  ///< a block
-  struct Shared {
-    uint32_t ties[kChunks];
-  };
-  DIFFQ_INLINE void operator()(const Block& block, int64_t index, Shared& shared) const {
-    const int64_t first = first_chunk + index * kChunks;
-    block.threads([&](int thread) {
-      if (thread < kChunks)
-        shared.ties[thread] = first + thread < last_chunk ? table.ties[first + thread] : 0;
-    });
-    for (int k = 0; k < kChunks; ++k) {
-      if (shared.ties[k] != 0) spread(block, table.chunks[first + k]);
+  /// To the entries that are `end`.
+  DIFFQ_INLINE void add_to_ends(const Block& block, const Segment& segment, const EndEntries& entries,
+                                float end, double gradient) const {
+    const uint32_t count = entries.count;
+    const float part = static_cast<float>(gradient / static_cast<double>(count));
+    if (count <= EndEntries::kNoted) {
+      block.threads([&](int thread) {
+        if (static_cast<uint32_t>(thread) < count) segment.gradient[entries.noted[thread]] += part;
+      });
+      return;
     }
-  }
-
-  DIFFQ_INLINE void spread(const Block& block, const Stretch& chunk) const {
-    const Segment segment = table.segments[chunk.segment];
-    const Ends ends(table.extremes, chunk.segment);
-    if (!(ends.range() > 0)) return;
-    const float to_low = table.end_gradients[2 * chunk.segment],
-                to_high = table.end_gradients[2 * chunk.segment + 1];
-    block.threads([&](int thread) {
-      for (int first = thread; first < chunk.count; first += kPassEntries) {
-        float weights[8];
-        load_strided(segment.master, chunk, first, weights);
-        DIFFQ_UNROLL
-        for (int k = 0; k < 8; ++k) {
-          float* gradient = segment.gradient + chunk.begin + first + k * kBlockThreads;
-          if (weights[k] == ends.high) *gradient += to_high;
-          if (weights[k] == ends.low) *gradient += to_low;
-        }
-      }
-    });
+    for (int32_t k = 0; k < segment.chunk_count; ++k) {
+      const Ends of_chunk(table.chunk_extremes, segment.first_chunk + k);
+      if (of_chunk.low != end && of_chunk.high != end) continue;
+      for_entries(block, table.chunks[segment.first_chunk + k], [&](int64_t i) {
+        if (segment.master[i] == end) segment.gradient[i] += part;
+      });
+    }
   }
 };
 

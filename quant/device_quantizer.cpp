@@ -19,9 +19,16 @@ struct TableRows {
   std::vector<Segment> segments;
   std::vector<Stretch> chunks, pieces;
   int64_t groups = 0, sums = 0;
+  int32_t chunk_groups = 0;
 };
 
 namespace {
+
+/// The most that a chunk has a part of.
+int32_t groups_of_chunk(int64_t group_size) {
+  const int64_t whole = kChunkEntries / group_size;
+  return static_cast<int32_t>(kChunkEntries % group_size == 0 ? whole : whole + 2);
+}
 
 void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device,
                      at::ScalarType type = at::kFloat) {
@@ -99,23 +106,22 @@ void DeviceQuantizer::fill_table() {
                    upload(rows.pieces, options.device()),
                    at::zeros({2 * count(rows.segments)}, options.dtype(at::kInt)),
                    at::zeros({2 * count(rows.chunks)}, options.dtype(at::kInt)),
-                   at::zeros({count(rows.chunks)}, options.dtype(at::kInt)),
+                   upload(std::vector<EndEntries>(2 * rows.segments.size()), options.device()),
                    at::zeros({rows.sums}, options.dtype(at::kDouble)),
-                   at::zeros({2 * count(rows.segments)}, options),
                    at::zeros({sizeof(StepScalars)}, options.dtype(at::kByte))};
   const auto memory = [&](size_t i) { return table_memory_[i].mutable_data_ptr(); };
   table_.segments = static_cast<const Segment*>(memory(0));
   table_.segment_count = static_cast<int32_t>(rows.segments.size());
   table_.chunks = static_cast<const Stretch*>(memory(1));
   table_.chunk_count = static_cast<int32_t>(rows.chunks.size());
+  table_.chunk_groups = rows.chunk_groups;
   table_.pieces = static_cast<const Stretch*>(memory(2));
   table_.piece_entries = kPieceEntries;
   table_.extremes = static_cast<uint32_t*>(memory(3));
   table_.chunk_extremes = static_cast<uint32_t*>(memory(4));
-  table_.ties = static_cast<uint32_t*>(memory(5));
+  table_.end_entries = static_cast<EndEntries*>(memory(5));
   table_.sums = static_cast<double*>(memory(6));
-  table_.end_gradients = static_cast<float*>(memory(7));
-  table_.scalars = static_cast<StepScalars*>(memory(8));
+  table_.scalars = static_cast<StepScalars*>(memory(7));
   sent_ = {};
   segments_ = std::move(rows.segments);
   if (method_.method == Method::diffq) widths_ = at::zeros({rows.groups}, options.dtype(at::kByte));
@@ -135,6 +141,7 @@ void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
   segment.group_size = host_->layout(t).group_size;
   segment.groups = (segment.numel + segment.group_size - 1) / segment.group_size;
   segment.first_group = rows.groups;
+  rows.chunk_groups = std::max(rows.chunk_groups, groups_of_chunk(segment.group_size));
   segment.first_chunk = place(rows.chunks);
   append_chunks(static_cast<int32_t>(t), segment.numel, rows.chunks);
   segment.chunk_count = place(rows.chunks) - segment.first_chunk;

@@ -32,7 +32,6 @@ class OneTensor {
     append_chunks(0, n, chunks_);
     const auto chunks = static_cast<int32_t>(chunks_.size());
     chunk_extremes_.resize(2 * chunks_.size());
-    ties_.resize(chunks_.size());
     sums_.resize(chunks_.size());
     segment_ = {master.const_data_ptr<float>(),
                 compute.mutable_data_ptr(),
@@ -55,12 +54,12 @@ class OneTensor {
              1,
              chunks_.data(),
              chunks,
+             kChunkEntries / 8,
              nullptr,
              extremes_,
              chunk_extremes_.data(),
-             ties_.data(),
+             end_entries_,
              sums_.data(),
-             end_gradients_,
              &scalars_,
              16384,
              false};
@@ -80,10 +79,10 @@ class OneTensor {
  private:
   at::Tensor gradient_, own_, own_gradient_;
   std::vector<Stretch> chunks_;
-  std::vector<uint32_t> chunk_extremes_, ties_;
+  std::vector<uint32_t> chunk_extremes_;
   std::vector<double> sums_;
   uint32_t extremes_[2] = {};
-  float end_gradients_[2] = {};
+  EndEntries end_entries_[2] = {};
   StepScalars scalars_{};
   Segment segment_{};
 };

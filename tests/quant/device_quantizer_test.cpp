@@ -28,6 +28,12 @@ std::vector<at::Tensor> many_tensors() {
   at::Tensor zeros = random_weights(4000, seed).clamp_min(0);  // its smallest entries are 0 and -0
   zeros.slice(0, 0, 4000, 7).fill_(-0.0f);
   tensors.push_back(zeros);
+  // As many largest entries as there is room to note, and one smallest more than that, in all chunks.
+  constexpr int64_t kNoted = EndEntries::kNoted, kApart = 1000;
+  at::Tensor noted = random_weights(40'000, ++seed);
+  noted.slice(0, 0, kNoted * kApart, kApart).fill_(8);
+  noted.slice(0, 7, 7 + (kNoted + 1) * kApart, kApart).fill_(-8);
+  tensors.push_back(noted);
   return tensors;
 }
 
@@ -134,7 +140,7 @@ TEST(DeviceDiffQ, BucketsInPartsAreTheWhole) {
     pair.cpu.quantizer->materialize({3, 4});
     pair.device.quantizer->materialize({3, 4});
     for (const std::vector<size_t>& bucket :
-         {std::vector<size_t>{0, 1, 2}, {7, 3, 4, 5}, {6, 8, 9}, {10, 11, 12, 13, 14}})
+         {std::vector<size_t>{0, 1, 2}, {7, 3, 4, 5}, {6, 8, 9}, {10, 11, 12, 13, 14, 15}})
       pair.device.quantizer->pull_back(bucket);
     pair.cpu.pull_back();
     for (size_t t = 0; t < pair.cpu.tensors.size(); ++t) {
