@@ -50,7 +50,8 @@ struct StepScalars {
   double lambda;  ///< loss per MB
 };
 
-/// Entries of a segment that are its smallest (largest): how many, and where, as long as there is room.
+/// Entries of a segment that are its smallest (largest): how many, and where, as long as there is room. Their
+/// order is the hardware's, and which are noted where there are more; what is made of them is the same.
 struct EndEntries {
   static constexpr uint32_t kNoted = 32;
   int64_t noted[kNoted];
@@ -90,7 +91,7 @@ struct SegmentRange {
 };
 
 struct DeviceKernels {
-  /// No extremes; and the scalars, or null where they stay.
+  /// No extremes and no end_entries; and the scalars, or null where they stay.
   void (*begin_step)(const ModelTable&, const StepScalars*, Stream);
   /// extremes, of all segments. Wants begin_step.
   void (*find_extremes)(const ModelTable&, Stream);
@@ -99,7 +100,7 @@ struct DeviceKernels {
   void (*clip_ends)(const ModelTable&, const GroupMap&, const uint8_t* widths, Stream);
   /// Gradients of weights beyond the ends to 0.
   void (*mask_clipped)(const ModelTable&, const SegmentRange&, Stream);
-  /// compute = master + range / (2^b - 1) * noise, and end_entries. Wants extremes.
+  /// compute = master + range / (2^b - 1) * noise, and end_entries. Wants extremes; once after begin_step.
   void (*add_noise)(const ModelTable&, const NoiseLaw&, Stream);
   /// own_gradient, and the range's gradient added to the extreme entries. Wants extremes and end_entries.
   void (*pull_back)(const ModelTable&, const NoiseLaw&, const SegmentRange&, Stream);

@@ -142,7 +142,7 @@ struct AddNoise {
     }
   }
 
-  /// Most chunks have none.
+  /// Where the extremes are, for FinishRange. Most chunks have none.
   DIFFQ_INLINE void note_ends(const Block& block, int64_t index, const Stretch& chunk, const Segment& segment,
                               const Ends& ends) const {
     const Ends own(table.chunk_extremes, index);

@@ -25,9 +25,10 @@ struct TableRows {
 namespace {
 
 /// The most that a chunk has a part of.
-int32_t groups_of_chunk(int64_t group_size) {
-  const int64_t whole = kChunkEntries / group_size;
-  return static_cast<int32_t>(kChunkEntries % group_size == 0 ? whole : whole + 2);
+int32_t groups_of_chunk(const Segment& segment) {
+  const int64_t whole = kChunkEntries / segment.group_size;
+  const int64_t most = kChunkEntries % segment.group_size == 0 ? whole : whole + 2;
+  return static_cast<int32_t>(std::min(most, segment.groups));
 }
 
 void check_on_device(const std::string& name, const at::Tensor& buffer, const at::Device& device,
@@ -141,7 +142,7 @@ void DeviceQuantizer::add_segment(size_t t, TableRows& rows) const {
   segment.group_size = host_->layout(t).group_size;
   segment.groups = (segment.numel + segment.group_size - 1) / segment.group_size;
   segment.first_group = rows.groups;
-  rows.chunk_groups = std::max(rows.chunk_groups, groups_of_chunk(segment.group_size));
+  rows.chunk_groups = std::max(rows.chunk_groups, groups_of_chunk(segment));
   segment.first_chunk = place(rows.chunks);
   append_chunks(static_cast<int32_t>(t), segment.numel, rows.chunks);
   segment.chunk_count = place(rows.chunks) - segment.first_chunk;

@@ -89,7 +89,8 @@ class Quantizer {
   /// Evaluation weights: exactly the values that the packed model restores.
   virtual void materialize_rounded() = 0;
   /// For the given quantised tensors (indices of bind): gradient of compute -> gradient of master, in place,
-  /// and own_gradient. Uses the key of the last materialize; master must not have changed since.
+  /// and own_gradient. Uses the key of the last materialize; master must not have changed since, and no
+  /// materialize_rounded have come between.
   virtual void pull_back(std::span<const size_t> tensors) = 0;
   /// own_gradient += lambda * ∂size_mb/∂own, for all tensors (diffq; nothing for the others).
   virtual void add_size_gradient(double lambda) = 0;

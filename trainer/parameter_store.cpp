@@ -50,26 +50,25 @@ void ParameterStore::collect(torch::nn::Module& module, const Quantizer& quantiz
     auto& list = at::isFloatingType(item.value().scalar_type()) ? buffers_ : counters_;
     list.push_back({item.key(), item.value()});
   }
-  stop_counting(module);
+  take_counts(module);
 }
 
 /// The layers let go of their counts, which stay among the module's buffers.
-void ParameterStore::stop_counting(torch::nn::Module& module) {
-  const auto stop = [](auto* layer) {
-    if (layer == nullptr) return;
+void ParameterStore::take_counts(torch::nn::Module& module) {
+  const auto take = [&](auto* layer) {
+    if (layer == nullptr || !layer->num_batches_tracked.defined()) return;
     TORCH_CHECK(layer->options.momentum(), "batch normalisation without momentum needs a count of its own");
+    batch_counts_.push_back(layer->num_batches_tracked);
     layer->num_batches_tracked.reset();
   };
   module.apply([&](torch::nn::Module& layer) {
-    stop(layer.as<torch::nn::BatchNorm1d>());
-    stop(layer.as<torch::nn::BatchNorm2d>());
+    take(layer.as<torch::nn::BatchNorm1d>());
+    take(layer.as<torch::nn::BatchNorm2d>());
   });
 }
 
 void ParameterStore::count_batch() {
-  std::vector<at::Tensor> counts;
-  for (const BufferEntry& counter : counters_) counts.push_back(counter.tensor);
-  if (!counts.empty()) at::_foreach_add_(counts, 1);
+  if (!batch_counts_.empty()) at::_foreach_add_(batch_counts_, 1);
 }
 
 /// Of layers whose weights autocast would cast. Tied tensors may have other readers.

@@ -73,9 +73,10 @@ class ParameterStore {
     at::Tensor tensor;
   };
   const std::vector<BufferEntry>& buffers() const { return buffers_; }
-  /// The other buffers: counts of batches, which only a model's file wants. Batch normalisation no longer
-  /// counts by itself, as each layer's count would be a launch on a GPU: count_batch() does, for all.
+  /// The other buffers: counts of batches, which only files want.
   const std::vector<BufferEntry>& counters() const { return counters_; }
+  /// One batch more. From the store's making on batch normalisation does not count by itself, as each layer's
+  /// count would be a launch on a GPU.
   void count_batch();
   /// Tail of the last bucket: one entry for each of all buffers' numbers, then the loss and three flags.
   const at::Tensor& buffer_tail() const { return buffer_tail_; }
@@ -92,7 +93,7 @@ class ParameterStore {
 
  private:
   void collect(torch::nn::Module& module, const Quantizer& quantizer);
-  static void stop_counting(torch::nn::Module& module);
+  void take_counts(torch::nn::Module& module);
   void choose_bf16(torch::nn::Module& module);
   void lay_out(BucketLimits limits);
   void repoint(Quantizer& quantizer);
@@ -100,6 +101,7 @@ class ParameterStore {
   std::vector<ParameterEntry> entries_;
   std::vector<Bucket> buckets_;
   std::vector<BufferEntry> buffers_, counters_;
+  std::vector<at::Tensor> batch_counts_;  ///< those of counters_ that layers kept
   at::Tensor master_, compute_, bf16_compute_, gradient_, own_;
   at::Tensor buffer_tail_, loss_tail_, nonfinite_tail_, failed_tail_, stop_tail_, flags_tail_;
 };
