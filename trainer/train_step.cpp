@@ -288,13 +288,13 @@ at::Tensor TrainStep::forward_backward(const std::function<Batch()>& next_batch)
   const at::Device device = store_.master().device();
   const Autocast autocast(spec_.train.precision, device);
   task_.module().train();
-  const int64_t steps = spec_.train.accumulate_steps;
+  const int64_t micro_batches = spec_.train.accumulate_steps;
   at::Tensor sum;
-  for (int64_t micro = 0; micro < steps; ++micro) {
+  for (int64_t micro = 0; micro < micro_batches; ++micro) {
     at::Tensor loss = task_.loss(on_device(next_batch(), device, spec_.train.precision));
     store_.count_batch();
-    if (steps > 1) loss = loss / static_cast<double>(steps);
-    if (micro + 1 == steps) buckets_.arm();
+    if (micro_batches > 1) loss = loss / static_cast<double>(micro_batches);
+    if (micro + 1 == micro_batches) buckets_.arm();
     loss.backward();
     sum = sum.defined() ? sum + loss.detach() : loss.detach();
   }
